@@ -1,0 +1,3 @@
+module github.com/xdpctl/xdpctl-nl
+
+go 1.26
