@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package testutil
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+)
+
+// deferred is how long objects may take to go that the kernel frees after a
+// grace period or in a worker.
+const deferred = 20 * time.Second
+
+// Main loads the module, runs the tests, and unloads it. The run fails if a
+// test does, if the module cannot be unloaded, if a BPF object, a file
+// descriptor or a kernel report is left behind, and in the virtual machine if
+// a test was skipped. Params are module parameters.
+func Main(m *testing.M, params ...string) {
+	flag.Parse()
+	if !InVM() {
+		fmt.Println("ok: these tests run in the virtual machine only (XDPCTL_VM=1)")
+		os.Exit(0)
+	}
+	if err := run(m, params); err != nil {
+		fmt.Fprintf(os.Stderr, "FAIL: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(m *testing.M, params []string) error {
+	// Verbose is the only mode in which a skip is printed.
+	if err := flag.Set("test.v", "true"); err != nil {
+		return err
+	}
+	log, err := OpenKernelLog()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	clearKmemleak()
+	before, err := takeCensus()
+	if err != nil {
+		return err
+	}
+	if err := LoadModule(params...); err != nil {
+		return err
+	}
+	skips, err := watchSkips()
+	if err != nil {
+		return err
+	}
+	code := m.Run()
+	var errs []error
+	if code != 0 {
+		errs = append(errs, fmt.Errorf("tests ended with %d", code))
+	}
+	if names := skips.stop(); len(names) > 0 {
+		errs = append(errs, fmt.Errorf("skipped in the virtual machine: %s", strings.Join(names, ", ")))
+	}
+	errs = append(errs, settle(before)...)
+	if report := kmemleak(); report != "" {
+		errs = append(errs, fmt.Errorf("memory leaked:\n%s", report))
+	}
+	if lines := log.Splats(); len(lines) > 0 {
+		errs = append(errs, fmt.Errorf("the kernel reported:\n%s", strings.Join(lines, "\n")))
+	}
+	return errors.Join(errs...)
+}
+
+// settle unloads the module and waits until nothing is left of the run.
+func settle(before *census) []error {
+	var errs []error
+	if err := UnloadModule(deferred); err != nil {
+		errs = append(errs, err)
+	}
+	var left []string
+	ok := wait(deferred, func() bool {
+		// Connections of the standard library close with their finalizer.
+		debug.FreeOSMemory()
+		after, err := takeCensus()
+		if err != nil {
+			left = []string{err.Error()}
+			return false
+		}
+		left = after.beyond(before)
+		return len(left) == 0
+	})
+	if !ok {
+		sort.Strings(left)
+		errs = append(errs, fmt.Errorf("left behind: %s", strings.Join(left, ", ")))
+	}
+	return errs
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package testutil
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// NetNS is a network namespace of a test's own, with loopback up.
+type NetNS struct {
+	tb   testing.TB
+	f    *os.File
+	rt   *netlink.Conn
+	once sync.Once
+}
+
+// NewNetNS makes a network namespace that goes with the test.
+func NewNetNS(tb testing.TB) *NetNS {
+	tb.Helper()
+	ns := &NetNS{tb: tb}
+	errc := make(chan error)
+	go func() {
+		// The thread is never unlocked, so that it ends with the goroutine.
+		runtime.LockOSThread()
+		errc <- ns.open()
+	}()
+	if err := <-errc; err != nil {
+		tb.Fatalf("make network namespace: %v", err)
+	}
+	tb.Cleanup(ns.Close)
+	ns.Up("lo")
+	return ns
+}
+
+func (ns *NetNS) open() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	rt, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Strict: true})
+	if err != nil {
+		f.Close()
+		return err
+	}
+	ns.f, ns.rt = f, rt
+	return nil
+}
+
+// Close lets go of the namespace, which ends when nobody else holds it.
+func (ns *NetNS) Close() {
+	ns.once.Do(func() {
+		ns.rt.Close()
+		ns.f.Close()
+	})
+}
+
+// FD refers to the namespace, for setns(2).
+func (ns *NetNS) FD() int { return int(ns.f.Fd()) }
+
+// Path is a path of the namespace that children can open while it is open.
+func (ns *NetNS) Path() string {
+	return "/proc/" + strconv.Itoa(os.Getpid()) + "/fd/" + strconv.Itoa(ns.FD())
+}
+
+// Do runs fn on a thread in the namespace. Goroutines that fn starts are not
+// in it, commands that it starts are.
+func (ns *NetNS) Do(fn func()) {
+	ns.tb.Helper()
+	runtime.LockOSThread()
+	old, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		ns.tb.Fatal(err)
+	}
+	defer old.Close()
+	if err := unix.Setns(ns.FD(), unix.CLONE_NEWNET); err != nil {
+		ns.tb.Fatalf("enter network namespace: %v", err)
+	}
+	defer func() {
+		if unix.Setns(int(old.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	fn()
+}
