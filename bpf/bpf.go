@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+// Package bpf holds the project's BPF programs, compiled.
+package bpf
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+//go:generate make -s all
+
+var (
+	//go:embed pass.bpf.o
+	passObject []byte
+	//go:embed verdict.bpf.o
+	verdictObject []byte
+)
+
+// Names in the objects.
+const (
+	// PassProgram passes every frame.
+	PassProgram = "pass"
+	// VerdictProgram answers a test frame with the verdict it asks for.
+	VerdictProgram = "verdict"
+	// VerdictPorts is the devmap of VerdictProgram. Frames that ask for
+	// XDP_REDIRECT go to the netdev in its entry 0, and are aborted if the
+	// entry is empty.
+	VerdictPorts = "verdict_ports"
+)
+
+// EtherType is the type of the test frames that VerdictProgram answers: IEEE
+// 802 local experimental 1. The byte after the Ethernet header is the verdict
+// asked for.
+const EtherType = 0x88b5
+
+// LoadPass returns the spec of pass.bpf.c. It needs no kernel.
+func LoadPass() (*ebpf.CollectionSpec, error) {
+	return load("pass", passObject)
+}
+
+// LoadVerdict returns the spec of verdict.bpf.c. It needs no kernel.
+func LoadVerdict() (*ebpf.CollectionSpec, error) {
+	return load("verdict", verdictObject)
+}
+
+func load(name string, object []byte) (*ebpf.CollectionSpec, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", name, err)
+	}
+	return spec, nil
+}

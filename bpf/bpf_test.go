@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package bpf
+
+import (
+	"encoding/binary"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// XDP actions of linux/bpf.h.
+const (
+	xdpAborted = iota
+	xdpDrop
+	xdpPass
+	xdpTx
+	xdpRedirect
+)
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("loading a program needs root")
+	}
+}
+
+func load1(t *testing.T, spec *ebpf.CollectionSpec, err error) *ebpf.Collection {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(coll.Close)
+	return coll
+}
+
+func frame(etherType uint16, verdict byte) []byte {
+	f := make([]byte, 60)
+	copy(f, "\x02\x00\x00\x00\x00\x0d\x02\x00\x00\x00\x00\x0e")
+	binary.BigEndian.PutUint16(f[12:], etherType)
+	f[14] = verdict
+	return f
+}
+
+func TestPass(t *testing.T) {
+	needRoot(t)
+	spec, err := LoadPass()
+	coll := load1(t, spec, err)
+	got, _, err := coll.Programs[PassProgram].Test(frame(EtherType, xdpDrop))
+	if err != nil || got != xdpPass {
+		t.Fatalf("verdict %d, error %v; want %d", got, err, xdpPass)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	needRoot(t)
+	spec, err := LoadVerdict()
+	coll := load1(t, spec, err)
+	const loopback = uint32(1)
+	full := func() error { return coll.Maps[VerdictPorts].Put(uint32(0), loopback) }
+
+	for _, tt := range []struct {
+		name    string
+		prepare func() error
+		frame   []byte
+		want    uint32
+	}{
+		{"aborted", nil, frame(EtherType, xdpAborted), xdpAborted},
+		{"drop", nil, frame(EtherType, xdpDrop), xdpDrop},
+		{"pass", nil, frame(EtherType, xdpPass), xdpPass},
+		{"tx", nil, frame(EtherType, xdpTx), xdpTx},
+		{"redirect to nowhere", nil, frame(EtherType, xdpRedirect), xdpAborted},
+		{"redirect", full, frame(EtherType, xdpRedirect), xdpRedirect},
+		{"invalid", nil, frame(EtherType, 0xee), 0xee},
+		{"other type", nil, frame(0x0800, xdpDrop), xdpPass},
+		{"no payload", nil, frame(EtherType, xdpDrop)[:14], xdpPass},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.prepare != nil {
+				if err := tt.prepare(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, out, err := coll.Programs[VerdictProgram].Test(tt.frame)
+			if err != nil || got != tt.want {
+				t.Fatalf("verdict %d, error %v; want %d", got, err, tt.want)
+			}
+			if got != xdpTx {
+				return
+			}
+			if string(out[:6]) != string(tt.frame[6:12]) || string(out[6:12]) != string(tt.frame[:6]) {
+				t.Errorf("addresses %x, want those of %x swapped", out[:12], tt.frame[:12])
+			}
+		})
+	}
+}
