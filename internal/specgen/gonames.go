@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package specgen
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+// commentWidth is the width that comments are wrapped to.
+const commentWidth = 80
+
+var funcs = template.FuncMap{
+	"appendCall": appendCall,
+	"attrConst":  attrConst,
+	"c":          cName,
+	"comment":    comment,
+	"dict":       dict,
+	"getCall":    getCall,
+	"goName":     goName,
+	"goType":     goType,
+	"hexBig":     hexBig,
+	"lowerFirst": lowerFirst,
+	"mask":       goMask,
+	"strMax":     strMax,
+	"strNote":    strNote,
+}
+
+// Array is a Go type for strings or bytes of one length.
+type Array struct {
+	Go   string
+	Hex  bool
+	Size int
+	Max  int
+}
+
+// Arrays returns the array types that the structs need, each once.
+func (f *Family) Arrays() []Array {
+	var out []Array
+	add := func(s Struct) {
+		for _, m := range s.Attrs() {
+			if m.Count == 0 {
+				continue
+			}
+			a := Array{goType(m.Attr), m.Attr.Kind == KindBinary, m.Count, m.Count - 1}
+			if !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	for _, t := range f.Types {
+		add(t.Key)
+		add(t.Value)
+	}
+	for _, o := range f.Objects {
+		add(o.Value)
+	}
+	return out
+}
+
+// attrConst returns the Go constant of an attribute's id.
+func attrConst(a *Attr) string {
+	return "Attr" + goName(a.Set.Name) + goName(a.Name)
+}
+
+func goType(a *Attr) string {
+	if a.Enum != nil {
+		return goName(a.Enum.Name)
+	}
+	switch a.Kind {
+	case KindU32:
+		return "uint32"
+	case KindU64:
+		return "uint64"
+	case KindString:
+		return fmt.Sprintf("String%d", newMember(a).Count)
+	default:
+		return fmt.Sprintf("Bytes%d", newMember(a).Count)
+	}
+}
+
+// getCall returns the call that reads p into the field of recv.
+func getCall(m Member, recv string) string {
+	field := recv + "." + goName(m.Attr.Name)
+	switch m.Attr.Kind {
+	case KindU32:
+		return fmt.Sprintf("getU32(p, &%s)", field)
+	case KindU64:
+		return fmt.Sprintf("getU64(p, &%s)", field)
+	case KindString:
+		return fmt.Sprintf("getString(p, %s[:], %d)", field, strMax(m.Attr))
+	default:
+		return fmt.Sprintf("getBytes(p, %s[:])", field)
+	}
+}
+
+// appendCall returns the call that appends the field of recv to b.
+func appendCall(m Member, recv string) string {
+	f := map[Kind]string{
+		KindU32: "appendU32", KindU64: "appendU64",
+		KindString: "appendString", KindBinary: "appendBytes",
+	}[m.Attr.Kind]
+	field := recv + "." + goName(m.Attr.Name)
+	if m.Count > 0 {
+		field += "[:]"
+	}
+	return fmt.Sprintf("%s(b, %s, %s)", f, attrConst(m.Attr), field)
+}
+
+// strMax returns the greatest length of a string, or 0 for another type.
+func strMax(a *Attr) int {
+	if a.Kind != KindString {
+		return 0
+	}
+	return *a.Checks.MaxLen
+}
+
+func strNote(a *Attr) string {
+	if n := strMax(a); n > 0 {
+		return fmt.Sprintf(", cut off after %d bytes,", n)
+	}
+	return ""
+}
+
+// goMask returns the bits of the attributes that stand in reply or set.
+func goMask(s Struct, where string) string {
+	var mask uint64
+	for _, m := range s.Attrs() {
+		if where == "reply" && m.Reply || where == "set" && m.Set {
+			mask |= 1 << m.Attr.ID
+		}
+	}
+	return fmt.Sprintf("%#x", mask)
+}
+
+// hexBig returns v in decimal, or in hexadecimal if it fills 32 bits.
+func hexBig(v uint64) string {
+	if v > 1<<31-1 {
+		return fmt.Sprintf("%#x", v)
+	}
+	return fmt.Sprint(v)
+}
+
+// comment returns text as a Go comment that is indented by indent.
+func comment(indent, text string) string {
+	return wrap(text, "// ", indent+"// ", commentWidth)
+}
+
+func lowerFirst(s string) string {
+	for long := range strings.SplitSeq("BPF BTF XDP", " ") {
+		if strings.HasPrefix(s, long) {
+			return strings.ToLower(long) + s[len(long):]
+		}
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// dict makes a map of its arguments, which are keys and values in turn.
+func dict(args ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i+1 < len(args); i += 2 {
+		m[args[i].(string)] = args[i+1]
+	}
+	return m
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+// Package specgen generates, from the YNL specification of the family, whatever
+// can be derived from it: the uapi header, the kernel's policies, op table and
+// descriptions of the control types, the BTF that describes keys and values, the
+// Go types with their codecs, and the page that documents the protocol.
+package specgen
+
+import (
+	"embed"
+	"fmt"
+	"go/format"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+//go:embed templates
+var templates embed.FS
+
+// File is a generated file.
+type File struct {
+	// Path is relative to the root of the repository.
+	Path string
+	Data []byte
+}
+
+// goFiles are the generated files of package family, by template.
+var goFiles = []struct{ template, path string }{
+	{"enums.go.tmpl", "family/zz_enums.go"},
+	{"types.go.tmpl", "family/zz_types.go"},
+	{"codec.go.tmpl", "family/zz_codec.go"},
+	{"json.go.tmpl", "family/zz_json.go"},
+	{"meta.go.tmpl", "family/zz_meta.go"},
+}
+
+// Generate returns all generated files.
+func Generate(f *Family) ([]File, error) {
+	var files []File
+	for _, g := range goFiles {
+		text, err := render(g.template, f)
+		if err != nil {
+			return nil, err
+		}
+		b, err := format.Source(goImports(text))
+		if err != nil {
+			return nil, fmt.Errorf("format %s: %w", g.path, err)
+		}
+		files = append(files, File{g.path, b})
+	}
+	return files, nil
+}
+
+// Write writes the files below root, leaving alone those that are up to date.
+func Write(root string, files []File) error {
+	for _, f := range files {
+		path := filepath.Join(root, f.Path)
+		if old, err := os.ReadFile(path); err == nil && string(old) == string(f.Data) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// render executes a template, with the definitions of all others at hand.
+func render(name string, data any) (string, error) {
+	t, err := template.New(name).Funcs(funcs).ParseFS(templates, "templates/header.*", "templates/"+name)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if err := t.ExecuteTemplate(&b, name, data); err != nil {
+		return "", fmt.Errorf("generate %s: %w", strings.TrimSuffix(name, ".tmpl"), err)
+	}
+	return b.String(), nil
+}
+
+// goImports adds the imports that the text needs.
+func goImports(text string) []byte {
+	var b strings.Builder
+	for _, pkg := range []string{"encoding/hex", "encoding/json", "unsafe"} {
+		if strings.Contains(text, "\t") && strings.Contains(text, filepath.Base(pkg)+".") {
+			fmt.Fprintf(&b, "\t%q\n", pkg)
+		}
+	}
+	if b.Len() == 0 {
+		return []byte(text)
+	}
+	const clause = "package family\n"
+	return []byte(strings.Replace(text, clause, clause+"\nimport (\n"+b.String()+")\n", 1))
+}
+
+// SpecPath is the path of the specification, relative to the root of the
+// repository, by which generated files name it.
+const SpecPath = "family/xdpctl.yaml"
