@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/ctlmap"
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// door is a way in.
+type door struct {
+	name string
+	open func(ns *testutil.NetNS) (family.Control, error)
+}
+
+var doors = []door{
+	{"netlink", func(ns *testutil.NetNS) (family.Control, error) {
+		return family.Dial(family.Options{NetNS: ns.FD()})
+	}},
+	{"map", func(ns *testutil.NetNS) (family.Control, error) {
+		return ctlmap.Open(ctlmap.Options{NetNS: ns.FD()})
+	}},
+}
+
+// world is a network namespace with a control device, some netdevs, some
+// programs, and every door open.
+type world struct {
+	*testing.T
+	ctx   context.Context
+	ns    *testutil.NetNS
+	ctl   int                       // ifindex of the control device
+	doors map[string]family.Control // by name
+	progs map[string]*testutil.Prog // by name
+	links map[uint32]string         // names of link ids, in order of appearance
+}
+
+// newWorld makes a world with the netdevs veth0 and veth1, which are a pair,
+// and dummy0. Two worlds have the same ifindexes.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	w.ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
+	w.ns.AddDummy("dummy0")
+	return w
+}
+
+// emptyWorld has only the loopback and the control device.
+func emptyWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		T: t, ctx: t.Context(), ns: testutil.NewNetNS(t),
+		doors: make(map[string]family.Control),
+		progs: make(map[string]*testutil.Prog),
+		links: make(map[uint32]string),
+	}
+	w.ctl = w.ns.AddControl("xdpctl0")
+	for _, d := range doors {
+		c, err := d.open(w.ns)
+		if err != nil {
+			t.Fatalf("open the %s door: %v", d.name, err)
+		}
+		t.Cleanup(func() { c.Close() })
+		w.doors[d.name] = c
+	}
+	for i, name := range []string{"aborted", "drop", "pass"} {
+		w.progs[name] = testutil.NewXDP(t, name, int32(i))
+	}
+	return w
+}
+
+// eachDoor runs fn as a subtest for every door, each in a world of its own.
+func eachDoor(t *testing.T, fn func(w *world, c family.Control)) {
+	t.Helper()
+	for _, d := range doors {
+		t.Run(d.name, func(t *testing.T) {
+			w := newWorld(t)
+			fn(w, w.doors[d.name])
+		})
+	}
+}
+
+func progKey(ifindex int) *family.ProgKey {
+	return &family.ProgKey{Ifindex: uint32(ifindex), Queue: family.QueueAll}
+}
+
+// errno is the errno in err, 0 for none.
+func (w *world) errno(err error) unix.Errno {
+	w.Helper()
+	if err == nil {
+		return 0
+	}
+	var e *family.Error
+	if !errors.As(err, &e) {
+		w.Fatalf("%v is no *family.Error", err)
+	}
+	return e.Errno
+}
+
+// progName names a program id.
+func (w *world) progName(id uint32) string {
+	for name, p := range w.progs {
+		if p.ID == id {
+			return name
+		}
+	}
+	return fmt.Sprintf("program %d", id)
+}
+
+// linkName names a link id, the first seen link1.
+func (w *world) linkName(id uint32) string {
+	if w.links[id] == "" {
+		w.links[id] = fmt.Sprintf("link%d", len(w.links)+1)
+	}
+	return w.links[id]
+}
+
+// describe puts an attachment into words: MODE PROGRAM OWNER [LINK].
+func (w *world) describe(v *family.Prog) string {
+	if !v.Has(family.AttrProgProgID) {
+		return "-"
+	}
+	s := []string{v.Mode.String(), w.progName(v.ProgID), v.Owner.String()}
+	if v.Has(family.AttrProgLinkID) {
+		s = append(s, w.linkName(v.LinkID))
+	}
+	return strings.Join(s, " ")
+}
+
+// state describes what is attached to a netdev, after making sure that every
+// door says the same, and the same as rtnetlink and the kernel's own links.
+func (w *world) state(dev string) string {
+	w.Helper()
+	k := progKey(w.ns.Index(dev))
+	vals := make(map[string]family.Prog)
+	errs := make(map[string]unix.Errno)
+	for name, c := range w.doors {
+		var v family.Prog
+		errs[name] = w.errno(c.Prog().Lookup(w.ctx, k, &v))
+		vals[name] = v
+	}
+	for _, d := range doors[1:] {
+		if diff := cmp.Diff(errs[doors[0].name], errs[d.name]); diff != "" {
+			w.Fatalf("errno of lookup %s, -%s +%s:\n%s", dev, doors[0].name, d.name, diff)
+		}
+		if diff := cmp.Diff(vals[doors[0].name], vals[d.name]); errs[d.name] == 0 && diff != "" {
+			w.Fatalf("lookup %s, -%s +%s:\n%s", dev, doors[0].name, d.name, diff)
+		}
+	}
+	v := vals[doors[0].name]
+	switch errs[doors[0].name] {
+	case 0:
+	case unix.ENOENT:
+		v = family.Prog{}
+	default:
+		w.Fatalf("lookup %s: %v", dev, errs[doors[0].name])
+	}
+	w.checkRtnetlink(dev, &v)
+	w.checkLink(dev, &v)
+	return w.describe(&v)
+}
+
+// checkRtnetlink compares v with IFLA_XDP.
+func (w *world) checkRtnetlink(dev string, v *family.Prog) {
+	w.Helper()
+	var want testutil.XDPState
+	switch v.Mode {
+	case family.ModeNative:
+		want = testutil.XDPState{Attached: unix.XDP_ATTACHED_DRV, ProgID: v.ProgID, DrvProgID: v.ProgID}
+	case family.ModeGeneric:
+		want = testutil.XDPState{Attached: unix.XDP_ATTACHED_SKB, ProgID: v.ProgID, SkbProgID: v.ProgID}
+	}
+	if diff := cmp.Diff(want, w.ns.XDP(dev)); diff != "" {
+		w.Fatalf("%s in rtnetlink, -doors +rtnetlink:\n%s", dev, diff)
+	}
+}
+
+// checkLink compares v with the kernel's links, and its tag and name with the
+// program's.
+func (w *world) checkLink(dev string, v *family.Prog) {
+	w.Helper()
+	if p := w.progs[w.progName(v.ProgID)]; p != nil {
+		if v.Tag != p.Tag || v.Name.String() != p.Name {
+			w.Fatalf("%s has tag %x and name %q, the program %x and %q", dev, v.Tag, v.Name, p.Tag, p.Name)
+		}
+	}
+	if !v.Has(family.AttrProgLinkID) {
+		return
+	}
+	want := testutil.LinkInfo{Type: unix.BPF_LINK_TYPE_XDP, ID: v.LinkID, ProgID: v.ProgID, Ifindex: uint32(w.ns.Index(dev))}
+	if got := testutil.XDPLinks(w.T)[v.LinkID]; got != want {
+		w.Fatalf("%s is held by link %+v, the doors say %+v", dev, got, want)
+	}
+}
+
+// entries iterates over a table, sorted as it came.
+func entries[K, V any](w *world, t family.Table[K, V], filter *K) []family.Entry[K, V] {
+	w.Helper()
+	var out []family.Entry[K, V]
+	for e, err := range family.All(w.ctx, t, filter) {
+		if err != nil {
+			w.Fatalf("iterate: %v", err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// takeVirtio moves a virtio_net device into the world until the test ends.
+func (w *world) takeVirtio() string {
+	w.Helper()
+	initial := testutil.InitialNetNS(w.T)
+	for _, l := range initial.Links() {
+		driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Name, "device/driver"))
+		if err != nil || filepath.Base(driver) != "virtio_net" {
+			continue
+		}
+		if err := initial.Move(l.Name, w.ns); err != nil {
+			w.Fatal(err)
+		}
+		w.Cleanup(func() { w.giveBack(l.Name, initial) })
+		w.ns.Up(l.Name)
+		return l.Name
+	}
+	w.Fatal("there is no virtio_net device: vmrun wants -nics 2")
+	return ""
+}
+
+// giveBack clears a netdev of programs, which would stay with it, and moves it.
+func (w *world) giveBack(dev string, to *testutil.NetNS) {
+	w.doors["netlink"].Prog().Delete(context.Background(), progKey(w.ns.Index(dev)))
+	for _, mode := range []uint32{unix.XDP_FLAGS_DRV_MODE, unix.XDP_FLAGS_SKB_MODE} {
+		w.ns.SetXDP(dev, -1, mode)
+	}
+	if err := w.ns.Move(dev, to); err != nil {
+		w.Errorf("give %s back: %v", dev, err)
+	}
+}
+
+// sysfs reads a value of a netdev. Sysfs shows the netns that it was mounted
+// in, so it is mounted anew for the purpose.
+func sysfs(t *testing.T, ns *testutil.NetNS, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	var out string
+	ns.Do(func() {
+		if err := unix.Mount("sysfs", dir, "sysfs", unix.MS_RDONLY, ""); err != nil {
+			t.Fatalf("mount sysfs: %v", err)
+		}
+		defer unix.Unmount(dir, unix.MNT_DETACH)
+		if b, err := os.ReadFile(filepath.Join(dir, path)); err == nil {
+			out = strings.TrimSpace(string(b))
+		}
+	})
+	return out
+}
