@@ -33,8 +33,9 @@ struct xdpctl_req {
 
 /**
  * struct xdpctl_type_ops - a control type
- * @key_defaults: fills in a key before what the caller gave is put over it;
- *	a key attribute that it sets may be absent. Optional.
+ * @key_defaults: fills in a key before what the caller gave is put over it.
+ *	Needed with @key_optional.
+ * @key_optional: bit n says that key attribute n may be absent
  * @get_next: next key after @key (NULL: first) into @next, in ascending
  *	order; -ENOENT at the end. A key that is gone is no error. Takes no
  *	RTNL and does not sleep.
@@ -51,6 +52,7 @@ struct xdpctl_req {
  */
 struct xdpctl_type_ops {
 	void (*key_defaults)(void *key);
+	u64 key_optional;
 	int (*get_next)(struct net *net, const void *key, void *next);
 	int (*lookup)(struct xdpctl_req *req, const void *key, void *value);
 	int (*prepare)(struct xdpctl_req *req, const void *key,
@@ -65,22 +67,30 @@ extern const struct xdpctl_type_ops xdpctl_qstats_ops;
 extern const struct xdpctl_type_ops xdpctl_prog_ops;
 extern const struct xdpctl_type_ops xdpctl_caps_ops;
 
-/* Exceptions of a netdev, indexed by XDPCTL_EXC_*. */
+/* Whose program an exception comes from. */
+enum {
+	XDPCTL_EXC_NATIVE,
+	XDPCTL_EXC_GENERIC,
+	XDPCTL_EXC_MAP,			/* of an entry of a devmap or cpumap */
+	XDPCTL_EXC_ORIGINS,
+};
+
+/* What went wrong. */
 enum {
 	XDPCTL_EXC_ABORTED,
 	XDPCTL_EXC_TX,
 	XDPCTL_EXC_REDIRECT,
 	XDPCTL_EXC_INVALID,
 	XDPCTL_EXC_REDIRECT_ERR,	/* tracepoint xdp_redirect_err */
-	XDPCTL_EXC_MAX,
+	XDPCTL_EXC_KINDS,
 };
 
 /**
- * struct xdpctl_exc - exception counters of one netdev, per CPU
- * @n: by XDPCTL_EXC_*; written by the probes only
+ * struct xdpctl_exc - exception counters of one netdev, per CPU or summed up
+ * @n: by origin and kind; per CPU, written by the probes only
  */
 struct xdpctl_exc {
-	u64 n[XDPCTL_EXC_MAX];
+	u64 n[XDPCTL_EXC_ORIGINS][XDPCTL_EXC_KINDS];
 };
 
 /**
@@ -107,8 +117,24 @@ struct xdpctl_dev {
 	struct rcu_head rcu;
 };
 
+/**
+ * struct xdpctl_net - what the module keeps per netns
+ * @devs: struct xdpctl_dev by ifindex; written under RTNL, read under RTNL or
+ *	rcu_read_lock()
+ * @gen: changes whenever an iteration would see something else
+ * @ctl: the control device, or NULL; under RTNL
+ */
+struct xdpctl_net {
+	struct xarray devs;
+	atomic_t gen;
+	struct net_device *ctl;
+};
+
 /* ctrl.c */
 extern const struct xdpctl_type_ops *const xdpctl_types[];
+
+struct xdpctl_net *xdpctl_net(struct net *net);
+void xdpctl_net_changed(struct net *net);
 
 int xdpctl_ctrl_init(void);
 void xdpctl_ctrl_exit(void);
@@ -116,15 +142,14 @@ int xdpctl_req_rtnl(struct xdpctl_req *req);
 struct xdpctl_dev *xdpctl_dev_get(struct net *net, u32 ifindex);
 struct xdpctl_dev *xdpctl_dev_next(struct net *net, u32 after);
 int xdpctl_ifindex_next(struct net *net, const void *key, void *next);
-bool xdpctl_dev_is_ctl(const struct net_device *dev);
 
 /* exception.c */
 int xdpctl_exception_init(void);
 void xdpctl_exception_exit(void);
-int xdpctl_exception_add(struct xdpctl_dev *xd);
-void xdpctl_exception_del(struct xdpctl_dev *xd);
-void xdpctl_exception_read(const struct xdpctl_dev *xd,
-			   u64 sum[XDPCTL_EXC_MAX]);
+int xdpctl_exception_add(struct xdpctl_dev *xd);	/* allocates xd->exc, hashes */
+void xdpctl_exception_del(struct xdpctl_dev *xd);	/* unhashes; ctrl.c frees by RCU */
+void xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum);
+bool xdpctl_exception_has_redirect_err(void);
 
 /* ctrl_stats.c: called by the notifier under RTNL */
 void xdpctl_stats_dev_add(struct xdpctl_dev *xd, bool is_new);
@@ -139,11 +164,18 @@ void xdpctl_prog_dev_gone(struct net_device *dev);
 int xdpctl_netlink_init(void);
 void xdpctl_netlink_exit(void);
 void xdpctl_notify(struct xdpctl_req *req, enum xdpctl_ctrl_type type,
-		   u8 cmd, const void *key, const void *value);
+		   const void *key, const void *value);
+__printf(2, 3)
+void xdpctl_extack_fmt(struct netlink_ext_ack *extack, const char *fmt, ...);
+
+/* Room for the key and for the value of any control type, in bytes. */
+#define XDPCTL_KEY_MAX		16
+#define XDPCTL_VALUE_MAX	512
 
 /* ctlmap.c */
 int xdpctl_ctlmap_init(void);
 void xdpctl_ctlmap_exit(void);
-void xdpctl_ctlmap_btf(u32 *btf_id);
+u32 xdpctl_ctlmap_btf_id(void);
+bool xdpctl_ctlmap_is_ctl(const struct net_device *dev);
 
 #endif /* XDPCTL_CTRL_H */

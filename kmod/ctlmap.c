@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The map door: BPF control maps.
+ *
+ * A module cannot add a map type, but the maps that bpf(2) creates on a netdev
+ * are served by callbacks of its driver. So there is a netdev of kind xdpctl,
+ * the control device, and a map created on it is a control type, chosen by the
+ * sizes of key and value.
+ *
+ * Locks. The callbacks get_next, lookup, update and delete run under
+ * down_read(&bpf_devs_lock) of the BPF core, which nests inside RTNL: alloc,
+ * free and the unregistration of the device take RTNL and then that lock for
+ * writing. A callback that waits for RTNL is a deadlock. So
+ *
+ * - update and delete queue themselves as task work, which runs in the context
+ *   of the caller, without the lock, before he is back in user mode, and puts
+ *   its result in the place of the system call's;
+ * - a lookup that cannot get RTNL at once lets task work wait for it and
+ *   restarts the system call, which is harmless for a lookup.
+ *
+ * alloc runs under both locks and waits for btf_wq, whose work takes neither.
+ */
+#include <linux/bpf.h>
+#include <linux/compat.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/if_arp.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/nsproxy.h>
+#include <linux/ptrace.h>
+#include <linux/random.h>
+#include <linux/rtnetlink.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/task_work.h>
+#include <linux/workqueue.h>
+#include <asm/syscall.h>
+#include <net/rtnetlink.h>
+
+#include "bpf_internal.h"
+#include "ctrl.h"
+
+static bool ctldev = true;
+module_param(ctldev, bool, 0444);
+MODULE_PARM_DESC(ctldev, "Make a control device in the initial network namespace at load (default: yes)");
+
+/*
+ * BTF
+ *
+ * All control maps share one BTF object, which the module holds by its file.
+ * Userspace cannot pass BTF for a map on a device, and a module cannot take a
+ * reference to BTF itself. So a donor, an ordinary map, is created with it,
+ * and the reference is moved over. That needs fds, which is why it is done by
+ * a kernel worker: no thread of the caller's can reach that table.
+ */
+
+static struct file *btf_file;
+static u32 btf_id;
+/* Of its own, so that waiting for it under RTNL waits for nothing else. */
+static struct workqueue_struct *btf_wq;
+
+/**
+ * struct btf_job - work for btf_wq
+ * @work: the work
+ * @map: the map that gets BTF; NULL: load the BTF
+ * @desc: its control type
+ * @err: the result
+ */
+struct btf_job {
+	struct work_struct work;
+	struct bpf_map *map;
+	const struct xdpctl_type_desc *desc;
+	int err;
+};
+
+static int btf_load(void)
+{
+	union bpf_attr attr = {
+		.btf = (u64)(unsigned long)xdpctl_btf,
+		.btf_size = xdpctl_btf_size,
+	};
+	int fd;
+
+	fd = kern_sys_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
+	if (fd < 0)
+		return fd;
+	btf_file = fget(fd);
+	close_fd(fd);
+	return btf_file ? 0 : -EBADF;
+}
+
+static struct bpf_map *donor_create(const struct xdpctl_type_desc *desc)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_HASH,
+		.map_flags = BPF_F_NO_PREALLOC,
+		.max_entries = 1,
+		.key_size = desc->key_size,
+		.value_size = desc->value_size,
+		.btf_key_type_id = desc->btf_key_id,
+		.btf_value_type_id = desc->btf_value_id,
+	};
+	struct bpf_map *donor;
+	int fd;
+
+	/* Kernel threads share a table; the name tells ours from theirs. */
+	snprintf(attr.map_name, sizeof(attr.map_name), "xdpctl_%08x",
+		 get_random_u32());
+	attr.btf_fd = get_unused_fd_flags(O_CLOEXEC);
+	if ((int)attr.btf_fd < 0)
+		return ERR_PTR((int)attr.btf_fd);
+	fd_install(attr.btf_fd, get_file(btf_file));
+	fd = kern_sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	close_fd(attr.btf_fd);
+	if (fd < 0)
+		return ERR_PTR(fd);
+	donor = bpf_map_get(fd);
+	close_fd(fd);
+	if (!IS_ERR(donor) && strcmp(donor->name, attr.map_name)) {
+		bpf_map_put(donor);
+		return ERR_PTR(-EAGAIN);
+	}
+	return donor;
+}
+
+static int btf_move(struct bpf_map *map, const struct xdpctl_type_desc *desc)
+{
+	struct bpf_map *donor = donor_create(desc);
+
+	if (IS_ERR(donor))
+		return PTR_ERR(donor);
+	map->btf = donor->btf;
+	map->btf_key_type_id = donor->btf_key_type_id;
+	map->btf_value_type_id = donor->btf_value_type_id;
+	donor->btf_key_type_id = 0;
+	donor->btf_value_type_id = 0;
+	donor->btf = NULL;
+	bpf_map_put(donor);
+	return 0;
+}
+
+static void btf_work(struct work_struct *work)
+{
+	struct btf_job *job = container_of(work, struct btf_job, work);
+
+	job->err = job->map ? btf_move(job->map, job->desc) : btf_load();
+}
+
+/* Loads the BTF, or gives it to @map. */
+static int btf_do(struct bpf_map *map, const struct xdpctl_type_desc *desc)
+{
+	struct btf_job job = { .map = map, .desc = desc };
+
+	INIT_WORK_ONSTACK(&job.work, btf_work);
+	queue_work(btf_wq, &job.work);
+	flush_work(&job.work);
+	destroy_work_on_stack(&job.work);
+	return job.err;
+}
+
+/* btf_obj_id() is not exported; the fdinfo of the file says it. */
+static int btf_read_id(void)
+{
+	char buf[64] = "";
+	struct seq_file seq = { .buf = buf, .size = sizeof(buf) - 1 };
+
+	if (!btf_file->f_op->show_fdinfo)
+		return -EOPNOTSUPP;
+	btf_file->f_op->show_fdinfo(&seq, btf_file);
+	return sscanf(buf, "btf_id:\t%u", &btf_id) == 1 ? 0 : -EOPNOTSUPP;
+}
+
+/**
+ * xdpctl_ctlmap_btf_id() - id of the BTF that describes keys and values
+ *
+ * Return: the id.
+ */
+u32 xdpctl_ctlmap_btf_id(void)
+{
+	return btf_id;
+}
+
+/* The callbacks of a map */
+
+/*
+ * Is the caller a user thread in bpf(2) with @cmd? A BPF program of type
+ * syscall, a kernel thread and io_uring can get here too, and then there is
+ * no system call of ours to restart or to set the result of.
+ */
+static bool is_direct(enum bpf_cmd cmd)
+{
+	struct pt_regs *regs = task_pt_regs(current);
+	unsigned long args[6];
+
+	if (current->flags & (PF_KTHREAD | PF_IO_WORKER) || in_compat_syscall())
+		return false;
+	if (syscall_get_nr(current, regs) != __NR_bpf)
+		return false;
+	syscall_get_arguments(current, regs, args);
+	return (u32)args[0] == cmd;
+}
+
+static int map_type(const struct bpf_offloaded_map *map)
+{
+	return (unsigned long)map->dev_priv;
+}
+
+static int map_get_next(struct bpf_offloaded_map *map, void *key, void *next)
+{
+	return xdpctl_types[map_type(map)]->get_next(dev_net(map->netdev), key,
+						     next);
+}
+
+static void rtnl_wait_work(struct callback_head *work)
+{
+	kfree(work);
+	if (!(current->flags & PF_EXITING) && !rtnl_lock_killable())
+		rtnl_unlock();
+	module_put(THIS_MODULE);
+}
+
+/* Waits for RTNL on the way out, and lets the system call begin again. */
+static int wait_and_restart(enum bpf_cmd cmd)
+{
+	struct callback_head *work;
+
+	if (!is_direct(cmd))
+		return -EBUSY;
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	work = kmalloc(sizeof(*work), GFP_KERNEL);
+	if (!work)
+		goto err_module;
+	init_task_work(work, rtnl_wait_work);
+	if (task_work_add(current, work, TWA_RESUME))
+		goto err_free;
+	return restart_syscall();
+
+err_free:
+	kfree(work);
+err_module:
+	module_put(THIS_MODULE);
+	return -ENOMEM;
+}
+
+static int map_lookup(struct bpf_offloaded_map *map, void *key, void *value)
+{
+	struct xdpctl_req req = {
+		.net = dev_net(map->netdev),
+		.nowait = true,
+	};
+	int err;
+
+	memset(value, 0, map->map.value_size);
+	err = xdpctl_types[map_type(map)]->lookup(&req, key, value);
+	return err == -EAGAIN ? wait_and_restart(BPF_MAP_LOOKUP_ELEM) : err;
+}
+
+/**
+ * struct change - an update or delete on its way to task work
+ * @work: the work
+ * @req: the request; holds req.net and req.file
+ * @flags: of the update
+ * @type: the control type
+ * @del: delete instead of update
+ * @key: the key
+ * @value: the value of an update
+ *
+ * Holds the module.
+ */
+struct change {
+	struct callback_head work;
+	struct xdpctl_req req;
+	u64 flags;
+	int type;
+	bool del;
+	u64 key[XDPCTL_KEY_MAX / sizeof(u64)];
+	u64 value[];
+};
+
+static void change_free(struct change *c)
+{
+	if (c->req.file)
+		fput(c->req.file);
+	put_net(c->req.net);
+	kfree(c);
+	module_put(THIS_MODULE);
+}
+
+static void change_work(struct callback_head *work)
+{
+	struct change *c = container_of(work, struct change, work);
+	const struct xdpctl_type_ops *ops = xdpctl_types[c->type];
+	int err;
+
+	/* files and namespaces of a task that exits are gone */
+	if (!(current->flags & PF_EXITING)) {
+		err = c->del ? ops->del(&c->req, c->key) :
+			       ops->update(&c->req, c->key, c->value, c->flags);
+		syscall_set_return_value(current, task_pt_regs(current), err,
+					 0);
+	}
+	change_free(c);
+}
+
+/* The fields that an update of @desc may carry. */
+static u64 settable(const struct xdpctl_type_desc *desc)
+{
+	u64 mask = 0;
+	int i;
+
+	for (i = 0; i < desc->n_fields; i++)
+		if (desc->fields[i].flags & XDPCTL_FIELD_SET &&
+		    !(desc->fields[i].flags & XDPCTL_FIELD_KEY))
+			mask |= BIT_ULL(desc->fields[i].attr);
+	return mask;
+}
+
+static int change_permitted(const struct bpf_offloaded_map *map,
+			    enum bpf_cmd cmd)
+{
+	struct net *net = dev_net(map->netdev);
+
+	if (!is_direct(cmd))
+		return -EOPNOTSUPP;
+	if (!net_eq(current->nsproxy->net_ns, net))
+		return -EXDEV;
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+		return -EPERM;
+	return 0;
+}
+
+/* Queues an update, or with @value == NULL a delete. */
+static int map_change(struct bpf_offloaded_map *map, const void *key,
+		      const u64 *value, u64 flags)
+{
+	enum bpf_cmd cmd = value ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM;
+	const struct xdpctl_type_desc *desc = &xdpctl_descs[map_type(map)];
+	const struct xdpctl_type_ops *ops = xdpctl_types[map_type(map)];
+	struct change *c;
+	int err;
+
+	if (value ? !ops->update : !ops->del)
+		return -EOPNOTSUPP;
+	err = change_permitted(map, cmd);
+	if (err)
+		return err;
+	if (value && *value & ~settable(desc))
+		return -EINVAL;
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	c = kzalloc(struct_size(c, value, desc->value_size / sizeof(u64)),
+		    GFP_KERNEL_ACCOUNT);
+	if (!c) {
+		module_put(THIS_MODULE);
+		return -ENOMEM;
+	}
+	c->req.net = get_net(dev_net(map->netdev));
+	c->type = map_type(map);
+	c->flags = flags;
+	c->del = !value;
+	memcpy(c->key, key, desc->key_size);
+	if (value)
+		memcpy(c->value, value, desc->value_size);
+	if (value && ops->prepare)
+		err = ops->prepare(&c->req, c->key, c->value);
+	if (!err) {
+		init_task_work(&c->work, change_work);
+		err = task_work_add(current, &c->work, TWA_RESUME);
+	}
+	if (err)
+		change_free(c);
+	return err;
+}
+
+static int map_update(struct bpf_offloaded_map *map, void *key, void *value,
+		      u64 flags)
+{
+	return map_change(map, key, value, flags);
+}
+
+static int map_delete(struct bpf_offloaded_map *map, void *key)
+{
+	return map_change(map, key, NULL, 0);
+}
+
+static const struct bpf_map_dev_ops map_dev_ops = {
+	.map_get_next_key = map_get_next,
+	.map_lookup_elem = map_lookup,
+	.map_update_elem = map_update,
+	.map_delete_elem = map_delete,
+};
+
+/* The control type with these sizes. */
+static int type_by_size(u32 key_size, u32 value_size)
+{
+	int type;
+
+	for (type = 1; type <= XDPCTL_CTRL_TYPE_MAX; type++)
+		if (xdpctl_descs[type].key_size == key_size &&
+		    xdpctl_descs[type].value_size == value_size)
+			return type;
+	return -EINVAL;
+}
+
+static int map_alloc(struct bpf_offloaded_map *map)
+{
+	int type;
+
+	if (map->map.map_type != BPF_MAP_TYPE_HASH)
+		return -EINVAL;
+	type = type_by_size(map->map.key_size, map->map.value_size);
+	if (type < 0)
+		return type;
+	map->dev_ops = &map_dev_ops;
+	map->dev_priv = (void *)(unsigned long)type;
+	/* last: nobody puts the BTF of a map that is refused */
+	return btf_do(&map->map, &xdpctl_descs[type]);
+}
+
+/* The control device */
+
+struct ctl_priv {
+	struct bpf_offload_dev *offdev;
+};
+
+static int ctl_bpf(struct net_device *dev, struct netdev_bpf *bpf)
+{
+	switch (bpf->command) {
+	case BPF_OFFLOAD_MAP_ALLOC:
+		return map_alloc(bpf->offmap);
+	case BPF_OFFLOAD_MAP_FREE:
+		return 0;
+	case XDP_SETUP_PROG:
+	case XDP_SETUP_PROG_HW:
+		NL_SET_ERR_MSG(bpf->extack,
+			       "a control device takes no program");
+		return -EOPNOTSUPP;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+/*
+ * No program can be offloaded to a control device. The core calls prepare
+ * first, and the others not once that has failed, but it does not check that
+ * they are there.
+ */
+static int prog_prepare(struct bpf_prog *prog)
+{
+	return -EOPNOTSUPP;
+}
+
+static int prog_insn_hook(struct bpf_verifier_env *env, int insn_idx,
+			  int prev_insn_idx)
+{
+	return -EOPNOTSUPP;
+}
+
+static int prog_finalize(struct bpf_verifier_env *env)
+{
+	return -EOPNOTSUPP;
+}
+
+static int prog_replace_insn(struct bpf_verifier_env *env, u32 off,
+			     struct bpf_insn *insn)
+{
+	return -EOPNOTSUPP;
+}
+
+static int prog_remove_insns(struct bpf_verifier_env *env, u32 off, u32 cnt)
+{
+	return -EOPNOTSUPP;
+}
+
+static int prog_translate(struct bpf_prog *prog)
+{
+	return -EOPNOTSUPP;
+}
+
+static void prog_destroy(struct bpf_prog *prog)
+{
+}
+
+static const struct bpf_prog_offload_ops prog_offload_ops = {
+	.insn_hook = prog_insn_hook,
+	.finalize = prog_finalize,
+	.replace_insn = prog_replace_insn,
+	.remove_insns = prog_remove_insns,
+	.prepare = prog_prepare,
+	.translate = prog_translate,
+	.destroy = prog_destroy,
+};
+
+static int ctl_init(struct net_device *dev)
+{
+	struct xdpctl_net *xn = xdpctl_net(dev_net(dev));
+	struct ctl_priv *priv = netdev_priv(dev);
+	int err;
+
+	if (xn->ctl)
+		return -EEXIST;
+	/*
+	 * One each: when a netdev of a shared one goes, the core moves its
+	 * maps to a sibling, which may be in another netns.
+	 */
+	priv->offdev = bpf_offload_dev_create(&prog_offload_ops, NULL);
+	if (IS_ERR(priv->offdev))
+		return PTR_ERR(priv->offdev);
+	err = bpf_offload_dev_netdev_register(priv->offdev, dev);
+	if (err) {
+		bpf_offload_dev_destroy(priv->offdev);
+		return err;
+	}
+	xn->ctl = dev;
+	return 0;
+}
+
+static void ctl_uninit(struct net_device *dev)
+{
+	struct ctl_priv *priv = netdev_priv(dev);
+
+	xdpctl_net(dev_net(dev))->ctl = NULL;
+	bpf_offload_dev_netdev_unregister(priv->offdev, dev);
+	bpf_offload_dev_destroy(priv->offdev);
+}
+
+static netdev_tx_t ctl_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	dev_core_stats_tx_dropped_inc(dev);
+	dev_kfree_skb(skb);
+	return NETDEV_TX_OK;
+}
+
+static const struct net_device_ops ctl_netdev_ops = {
+	.ndo_init = ctl_init,
+	.ndo_uninit = ctl_uninit,
+	.ndo_start_xmit = ctl_xmit,
+	.ndo_bpf = ctl_bpf,
+};
+
+/**
+ * xdpctl_ctlmap_is_ctl() - is a netdev a control device?
+ * @dev: the netdev
+ *
+ * Return: whether it is.
+ */
+bool xdpctl_ctlmap_is_ctl(const struct net_device *dev)
+{
+	return dev->netdev_ops == &ctl_netdev_ops;
+}
+
+static void ctl_setup(struct net_device *dev)
+{
+	dev->netdev_ops = &ctl_netdev_ops;
+	dev->needs_free_netdev = true;
+	dev->type = ARPHRD_NONE;
+	dev->flags = IFF_NOARP;
+	dev->priv_flags |= IFF_NO_QUEUE;
+	xdpctl_netdev_keep_netns(dev);
+}
+
+static int ctl_validate(struct nlattr *tb[], struct nlattr *data[],
+			struct netlink_ext_ack *extack)
+{
+	if (!tb[IFLA_ADDRESS])
+		return 0;
+	NL_SET_ERR_MSG_ATTR(extack, tb[IFLA_ADDRESS],
+			    "a control device has no address");
+	return -EINVAL;
+}
+
+static struct rtnl_link_ops ctl_link_ops __read_mostly = {
+	.kind = XDPCTL_FAMILY_NAME,
+	.priv_size = sizeof(struct ctl_priv),
+	.setup = ctl_setup,
+	.validate = ctl_validate,
+};
+
+/* The control device that is there after load. */
+static int ctl_create(void)
+{
+	struct net_device *dev;
+	int err;
+
+	dev = alloc_netdev(sizeof(struct ctl_priv), XDPCTL_FAMILY_NAME "%d",
+			   NET_NAME_ENUM, ctl_setup);
+	if (!dev)
+		return -ENOMEM;
+	dev->rtnl_link_ops = &ctl_link_ops;
+	err = register_netdev(dev);
+	if (err)
+		free_netdev(dev);
+	return err;
+}
+
+/**
+ * xdpctl_ctlmap_init() - open the map door
+ *
+ * Context: process context, no RTNL.
+ * Return: 0 or an error.
+ */
+int __init xdpctl_ctlmap_init(void)
+{
+	int err;
+
+	btf_wq = alloc_workqueue("xdpctl_btf", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!btf_wq)
+		return -ENOMEM;
+	err = btf_do(NULL, NULL);
+	if (err)
+		goto err_wq;
+	err = btf_read_id();
+	if (err)
+		goto err_btf;
+	err = rtnl_link_register(&ctl_link_ops);
+	if (err)
+		goto err_btf;
+	if (ctldev) {
+		err = ctl_create();
+		if (err)
+			goto err_link;
+	}
+	return 0;
+
+err_link:
+	rtnl_link_unregister(&ctl_link_ops);
+err_btf:
+	fput(btf_file);
+err_wq:
+	destroy_workqueue(btf_wq);
+	return err;
+}
+
+/**
+ * xdpctl_ctlmap_exit() - shut the map door
+ *
+ * Control devices go, and with them their maps: who has an fd of one gets
+ * -ENODEV from then on.
+ * Context: process context, no RTNL.
+ */
+void xdpctl_ctlmap_exit(void)
+{
+	rtnl_link_unregister(&ctl_link_ops);
+	fput(btf_file);
+	destroy_workqueue(btf_wq);
+}
+
+XDPCTL_IMPORT_BPF_INTERNAL;
+MODULE_ALIAS_RTNL_LINK(XDPCTL_FAMILY_NAME);

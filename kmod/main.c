@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * xdpctl: XDP control with one backend and two doors, generic netlink
+ * (netlink.c) and BPF control maps (ctlmap.c).
+ */
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+
+#include "ctrl.h"
+
+static int __init xdpctl_init(void)
+{
+	int err;
+
+	err = xdpctl_exception_init();
+	if (err)
+		return err;
+	err = xdpctl_prog_init();
+	if (err)
+		goto err_exception;
+	err = xdpctl_ctrl_init();
+	if (err)
+		goto err_prog;
+	err = xdpctl_netlink_init();
+	if (err)
+		goto err_ctrl;
+	err = xdpctl_ctlmap_init();
+	if (err)
+		goto err_netlink;
+	return 0;
+
+err_netlink:
+	xdpctl_netlink_exit();
+err_ctrl:
+	xdpctl_ctrl_exit();
+err_prog:
+	xdpctl_prog_exit();
+err_exception:
+	xdpctl_exception_exit();
+	return err;
+}
+
+static void __exit xdpctl_exit(void)
+{
+	xdpctl_ctlmap_exit();
+	xdpctl_netlink_exit();
+	xdpctl_ctrl_exit();
+	xdpctl_prog_exit();
+	xdpctl_exception_exit();
+	/*
+	 * The last module_put() of a request is called by its task work, the
+	 * tail of which still runs in the text of this module.
+	 */
+	synchronize_rcu_tasks();
+}
+
+module_init(xdpctl_init);
+module_exit(xdpctl_exit);
+
+MODULE_DESCRIPTION("XDP control over generic netlink and over BPF control maps");
+MODULE_LICENSE("GPL");
