@@ -23,7 +23,8 @@ var funcs = template.FuncMap{
 	"goType":     goType,
 	"hexBig":     hexBig,
 	"lowerFirst": lowerFirst,
-	"mask":       goMask,
+	"mask":       presenceMask,
+	"oneLine":    oneLine,
 	"strMax":     strMax,
 	"strNote":    strNote,
 }
@@ -124,8 +125,8 @@ func strNote(a *Attr) string {
 	return ""
 }
 
-// goMask returns the bits of the attributes that stand in reply or set.
-func goMask(s Struct, where string) string {
+// presenceMask returns the bits of the attributes that stand in reply or set.
+func presenceMask(s Struct, where string) string {
 	var mask uint64
 	for _, m := range s.Attrs() {
 		if where == "reply" && m.Reply || where == "set" && m.Set {

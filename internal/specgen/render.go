@@ -35,8 +35,36 @@ var goFiles = []struct{ template, path string }{
 	{"meta.go.tmpl", "family/zz_meta.go"},
 }
 
+// cFiles are the generated C files, by template.
+var cFiles = []struct{ template, path string }{
+	{"xdpctl.h.tmpl", "kmod/uapi/xdpctl.h"},
+	{"gen.h.tmpl", "kmod/gen.h"},
+	{"gen.c.tmpl", "kmod/gen.c"},
+}
+
 // Generate returns all generated files.
 func Generate(f *Family) ([]File, error) {
+	goFiles, err := generateGo(f)
+	if err != nil {
+		return nil, err
+	}
+	view, err := newCView(f)
+	if err != nil {
+		return nil, err
+	}
+	files := goFiles
+	for _, g := range cFiles {
+		text, err := render(g.template, view)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{g.path, []byte(text)})
+	}
+	return files, nil
+}
+
+// generateGo returns the generated files of package family.
+func generateGo(f *Family) ([]File, error) {
 	var files []File
 	for _, g := range goFiles {
 		text, err := render(g.template, f)
@@ -71,7 +99,7 @@ func Write(root string, files []File) error {
 
 // render executes a template, with the definitions of all others at hand.
 func render(name string, data any) (string, error) {
-	t, err := template.New(name).Funcs(funcs).ParseFS(templates, "templates/header.*", "templates/"+name)
+	t, err := template.New(name).Funcs(funcs).Funcs(cFuncs).ParseFS(templates, "templates/header.*", "templates/"+name)
 	if err != nil {
 		return "", err
 	}

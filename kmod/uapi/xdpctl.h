@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-3-Clause) */
+/* Do not edit directly, auto-generated from: */
+/*	family/xdpctl.yaml */
+#ifndef _UAPI_LINUX_XDPCTL_H
+#define _UAPI_LINUX_XDPCTL_H
+
+#include <linux/types.h>
+
+/*
+ * Control of XDP: statistics, programs and capabilities of netdevs. Each
+ * control type (enum ctrl-type) is a table from a key to a value. The
+ * operation TYPE-get reads it (do is lookup, dump is iterate), TYPE-set
+ * updates, TYPE-del deletes. The same tables are served as BPF control maps,
+ * created with bpf(2) on a netdev of kind xdpctl.
+ *
+ * Netlink door: generic netlink family XDPCTL_FAMILY_NAME. Operation NAME-get
+ * is the command XDPCTL_CMD_NAME_GET, and so on; it has the attributes
+ * XDPCTL_A_SET_* of its set, which is NAME or, for qstats, stats. Requests are
+ * checked strictly: an attribute that an operation does not take is refused.
+ *
+ * Map door: maps of type BPF_MAP_TYPE_HASH, created with map_ifindex set to a
+ * netdev of kind xdpctl. The sizes of key and value choose the control type
+ * xdp_NAME; type-get tells them. The key is struct xdpctl_NAME_key, the value
+ * struct xdpctl_NAME. A value is the reply of NAME-get written as a struct:
+ * bit n of its member present is set if the attribute with id n is there, and
+ * a member whose bit is not set means nothing. In an update the bits say which
+ * members the caller gives. The flags of an update are those of enum
+ * xdpctl_update.
+ */
+
+#define XDPCTL_FAMILY_NAME	"xdpctl"
+#define XDPCTL_FAMILY_VERSION	1
+
+/* The bit of an attribute in the member present of a value. */
+#define XDPCTL_PRESENT(attr)	(1ULL << (attr))
+
+/* In a key, the whole device instead of one RX queue. */
+#define XDPCTL_QUEUE_ALL	0xffffffff
+
+/**
+ * enum xdpctl_ctrl_type - Control types. The attribute set and operations of
+ *   xdp-NAME are NAME's.
+ * @XDPCTL_CTRL_TYPE_XDP_STATS: XDP counters of a netdev.
+ * @XDPCTL_CTRL_TYPE_XDP_QSTATS: XDP counters of one RX queue of a netdev.
+ * @XDPCTL_CTRL_TYPE_XDP_PROG: XDP programs attached to a netdev.
+ * @XDPCTL_CTRL_TYPE_XDP_CAPS: What XDP can do on a netdev.
+ */
+enum xdpctl_ctrl_type {
+	XDPCTL_CTRL_TYPE_XDP_STATS = 1,
+	XDPCTL_CTRL_TYPE_XDP_QSTATS,
+	XDPCTL_CTRL_TYPE_XDP_PROG,
+	XDPCTL_CTRL_TYPE_XDP_CAPS,
+
+	/* private: */
+	__XDPCTL_CTRL_TYPE_MAX,
+	XDPCTL_CTRL_TYPE_MAX = (__XDPCTL_CTRL_TYPE_MAX - 1)
+};
+
+/**
+ * enum xdpctl_ctrl_op - Operations that a control type supports.
+ * @XDPCTL_CTRL_OP_GET_NEXT: Iterate; TYPE-get as a dump, BPF_MAP_GET_NEXT_KEY.
+ * @XDPCTL_CTRL_OP_LOOKUP: TYPE-get as a do, BPF_MAP_LOOKUP_ELEM.
+ * @XDPCTL_CTRL_OP_UPDATE: TYPE-set, BPF_MAP_UPDATE_ELEM.
+ * @XDPCTL_CTRL_OP_DELETE: TYPE-del, BPF_MAP_DELETE_ELEM.
+ */
+enum xdpctl_ctrl_op {
+	XDPCTL_CTRL_OP_GET_NEXT = 1,
+	XDPCTL_CTRL_OP_LOOKUP = 2,
+	XDPCTL_CTRL_OP_UPDATE = 4,
+	XDPCTL_CTRL_OP_DELETE = 8,
+};
+
+/**
+ * enum xdpctl_update - What an update does where there is an entry, and where
+ *   there is none. The values are those of BPF_ANY, BPF_NOEXIST and BPF_EXIST.
+ * @XDPCTL_UPDATE_ANY: Add or replace.
+ * @XDPCTL_UPDATE_NOEXIST: Add; EEXIST if there is an entry.
+ * @XDPCTL_UPDATE_EXIST: Replace; ENOENT if there is none.
+ */
+enum xdpctl_update {
+	XDPCTL_UPDATE_ANY,
+	XDPCTL_UPDATE_NOEXIST,
+	XDPCTL_UPDATE_EXIST,
+};
+
+/**
+ * enum xdpctl_mode - XDP mode. In an update at most one bit; 0 is best effort,
+ *   native where the driver can and generic elsewhere.
+ * @XDPCTL_MODE_NATIVE: In the driver, before an skb is allocated
+ *   (XDP_FLAGS_DRV_MODE).
+ * @XDPCTL_MODE_GENERIC: In the core, on an skb (XDP_FLAGS_SKB_MODE).
+ * @XDPCTL_MODE_OFFLOAD: On the device (XDP_FLAGS_HW_MODE). Reported, never
+ *   set.
+ */
+enum xdpctl_mode {
+	XDPCTL_MODE_NATIVE = 1,
+	XDPCTL_MODE_GENERIC = 2,
+	XDPCTL_MODE_OFFLOAD = 4,
+};
+
+/**
+ * enum xdpctl_owner - Who holds an attachment.
+ * @XDPCTL_OWNER_MODULE: This family, through either door.
+ * @XDPCTL_OWNER_LINK: A BPF link of somebody else.
+ * @XDPCTL_OWNER_NETLINK: rtnetlink (IFLA_XDP), nobody in particular.
+ */
+enum xdpctl_owner {
+	XDPCTL_OWNER_MODULE = 1,
+	XDPCTL_OWNER_LINK,
+	XDPCTL_OWNER_NETLINK,
+};
+
+/**
+ * enum xdpctl_xdp_act - XDP features, with the names and values of the netdev
+ *   family's xdp-act.
+ * @XDPCTL_XDP_ACT_BASIC: XDP_ABORTED, XDP_DROP, XDP_PASS and XDP_TX.
+ * @XDPCTL_XDP_ACT_REDIRECT: XDP_REDIRECT.
+ * @XDPCTL_XDP_ACT_NDO_XMIT: The netdev implements ndo_xdp_xmit, so that frames
+ *   can be redirected to it.
+ * @XDPCTL_XDP_ACT_XSK_ZEROCOPY: AF_XDP in zero-copy mode.
+ * @XDPCTL_XDP_ACT_HW_OFFLOAD: Programs can be offloaded to the device.
+ * @XDPCTL_XDP_ACT_RX_SG: Non-linear XDP buffers on receive.
+ * @XDPCTL_XDP_ACT_NDO_XMIT_SG: Non-linear XDP buffers in ndo_xdp_xmit.
+ */
+enum xdpctl_xdp_act {
+	XDPCTL_XDP_ACT_BASIC = 1,
+	XDPCTL_XDP_ACT_REDIRECT = 2,
+	XDPCTL_XDP_ACT_NDO_XMIT = 4,
+	XDPCTL_XDP_ACT_XSK_ZEROCOPY = 8,
+	XDPCTL_XDP_ACT_HW_OFFLOAD = 16,
+	XDPCTL_XDP_ACT_RX_SG = 32,
+	XDPCTL_XDP_ACT_NDO_XMIT_SG = 64,
+};
+
+/**
+ * enum xdpctl_xdp_rx_metadata - RX metadata features, with the names and
+ *   values of the netdev family's xdp-rx-metadata.
+ * @XDPCTL_XDP_RX_METADATA_TIMESTAMP: bpf_xdp_metadata_rx_timestamp().
+ * @XDPCTL_XDP_RX_METADATA_HASH: bpf_xdp_metadata_rx_hash().
+ * @XDPCTL_XDP_RX_METADATA_VLAN_TAG: bpf_xdp_metadata_rx_vlan_tag().
+ */
+enum xdpctl_xdp_rx_metadata {
+	XDPCTL_XDP_RX_METADATA_TIMESTAMP = 1,
+	XDPCTL_XDP_RX_METADATA_HASH = 2,
+	XDPCTL_XDP_RX_METADATA_VLAN_TAG = 4,
+};
+
+/**
+ * enum xdpctl_source - Where a capability comes from.
+ * @XDPCTL_SOURCE_KERNEL: The kernel's own xdp_features of the netdev.
+ * @XDPCTL_SOURCE_DERIVED: The driver's operations and name, on kernels without
+ *   xdp_features. A bit that is not set may still be there.
+ */
+enum xdpctl_source {
+	XDPCTL_SOURCE_KERNEL = 1,
+	XDPCTL_SOURCE_DERIVED,
+};
+
+enum {
+	XDPCTL_A_TYPE_ID = 1,
+	XDPCTL_A_TYPE_NAME,
+	XDPCTL_A_TYPE_KEY_SIZE,
+	XDPCTL_A_TYPE_VALUE_SIZE,
+	XDPCTL_A_TYPE_OPERATIONS,
+	XDPCTL_A_TYPE_BTF_ID,
+	XDPCTL_A_TYPE_BTF_KEY_TYPE_ID,
+	XDPCTL_A_TYPE_BTF_VALUE_TYPE_ID,
+
+	__XDPCTL_A_TYPE_MAX,
+	XDPCTL_A_TYPE_MAX = (__XDPCTL_A_TYPE_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_STATS_IFINDEX = 1,
+	XDPCTL_A_STATS_QUEUE,
+	XDPCTL_A_STATS_PAD,
+	XDPCTL_A_STATS_PACKETS,
+	XDPCTL_A_STATS_BYTES,
+	XDPCTL_A_STATS_ABORTED,
+	XDPCTL_A_STATS_DROP,
+	XDPCTL_A_STATS_INVALID,
+	XDPCTL_A_STATS_PASS,
+	XDPCTL_A_STATS_REDIRECT,
+	XDPCTL_A_STATS_REDIRECT_ERRORS,
+	XDPCTL_A_STATS_TX,
+	XDPCTL_A_STATS_TX_ERRORS,
+	XDPCTL_A_STATS_XMIT_PACKETS,
+	XDPCTL_A_STATS_XMIT_BYTES,
+	XDPCTL_A_STATS_XMIT_ERRORS,
+	XDPCTL_A_STATS_XMIT_FULL,
+	XDPCTL_A_STATS_EXCEPTION_ABORTED,
+	XDPCTL_A_STATS_EXCEPTION_TX,
+	XDPCTL_A_STATS_EXCEPTION_REDIRECT,
+	XDPCTL_A_STATS_EXCEPTION_INVALID,
+
+	__XDPCTL_A_STATS_MAX,
+	XDPCTL_A_STATS_MAX = (__XDPCTL_A_STATS_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_PROG_IFINDEX = 1,
+	XDPCTL_A_PROG_QUEUE,
+	XDPCTL_A_PROG_PAD,
+	XDPCTL_A_PROG_UPDATE,
+	XDPCTL_A_PROG_FD,
+	XDPCTL_A_PROG_EXPECTED_PROG_ID,
+	XDPCTL_A_PROG_MODE,
+	XDPCTL_A_PROG_PROG_ID,
+	XDPCTL_A_PROG_LINK_ID,
+	XDPCTL_A_PROG_OWNER,
+	XDPCTL_A_PROG_HW_PROG_ID,
+	XDPCTL_A_PROG_TAG,
+	XDPCTL_A_PROG_NAME,
+
+	__XDPCTL_A_PROG_MAX,
+	XDPCTL_A_PROG_MAX = (__XDPCTL_A_PROG_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_CAPS_IFINDEX = 1,
+	XDPCTL_A_CAPS_PAD,
+	XDPCTL_A_CAPS_XDP_FEATURES,
+	XDPCTL_A_CAPS_XDP_RX_METADATA_FEATURES,
+	XDPCTL_A_CAPS_XDP_ZC_MAX_SEGS,
+	XDPCTL_A_CAPS_SOURCE,
+	XDPCTL_A_CAPS_RX_QUEUES,
+	XDPCTL_A_CAPS_TX_QUEUES,
+	XDPCTL_A_CAPS_MAX_RX_QUEUES,
+	XDPCTL_A_CAPS_MAX_TX_QUEUES,
+	XDPCTL_A_CAPS_DRIVER,
+
+	__XDPCTL_A_CAPS_MAX,
+	XDPCTL_A_CAPS_MAX = (__XDPCTL_A_CAPS_MAX - 1)
+};
+
+enum {
+	XDPCTL_CMD_TYPE_GET = 1,
+	XDPCTL_CMD_STATS_GET,
+	XDPCTL_CMD_QSTATS_GET,
+	XDPCTL_CMD_PROG_GET,
+	XDPCTL_CMD_PROG_SET,
+	XDPCTL_CMD_PROG_DEL,
+	XDPCTL_CMD_PROG_NTF,
+	XDPCTL_CMD_CAPS_GET,
+
+	__XDPCTL_CMD_MAX,
+	XDPCTL_CMD_MAX = (__XDPCTL_CMD_MAX - 1)
+};
+
+#define XDPCTL_MCGRP_MGMT	"mgmt"
+
+/**
+ * struct xdpctl_stats_key - key of control type xdp_stats
+ * @ifindex: The netdev.
+ */
+struct xdpctl_stats_key {
+	__u32 ifindex;
+};
+
+/**
+ * struct xdpctl_stats - value of control type xdp_stats
+ * @present: bit n is set if the attribute with id n is there
+ * @packets: Frames seen by an XDP program.
+ * @bytes: Bytes in those frames.
+ * @aborted: Frames dropped by verdict XDP_ABORTED.
+ * @drop: Frames dropped by verdict XDP_DROP, and no others.
+ * @invalid: Frames dropped because the verdict is no XDP action.
+ * @pass: Frames passed to the stack by verdict XDP_PASS.
+ * @redirect: Frames redirected by verdict XDP_REDIRECT.
+ * @redirect_errors: Frames whose XDP_REDIRECT failed.
+ * @tx: Frames sent back by verdict XDP_TX.
+ * @tx_errors: Frames whose XDP_TX failed.
+ * @xmit_packets: Frames sent out through ndo_xdp_xmit, redirected here from
+ *   another netdev.
+ * @xmit_bytes: Bytes in those frames.
+ * @xmit_errors: Frames handed to ndo_xdp_xmit and not sent.
+ * @xmit_full: Those of xmit-errors for which the TX ring was full.
+ * @exception_aborted: Exceptions (tracepoint xdp_exception) with action
+ *   XDP_ABORTED.
+ * @exception_tx: Exceptions with action XDP_TX.
+ * @exception_redirect: Exceptions with action XDP_REDIRECT.
+ * @exception_invalid: Exceptions with an action that is no XDP action, or that
+ *   has no business there.
+ */
+struct xdpctl_stats {
+	__u64 present;
+	__u64 packets;
+	__u64 bytes;
+	__u64 aborted;
+	__u64 drop;
+	__u64 invalid;
+	__u64 pass;
+	__u64 redirect;
+	__u64 redirect_errors;
+	__u64 tx;
+	__u64 tx_errors;
+	__u64 xmit_packets;
+	__u64 xmit_bytes;
+	__u64 xmit_errors;
+	__u64 xmit_full;
+	__u64 exception_aborted;
+	__u64 exception_tx;
+	__u64 exception_redirect;
+	__u64 exception_invalid;
+};
+
+/**
+ * struct xdpctl_qstats_key - key of control type xdp_qstats
+ * @ifindex: The netdev.
+ * @queue: RX queue, from 0.
+ */
+struct xdpctl_qstats_key {
+	__u32 ifindex;
+	__u32 queue;
+};
+
+/**
+ * struct xdpctl_qstats - value of control type xdp_qstats
+ * @present: bit n is set if the attribute with id n is there
+ * @packets: Frames seen by an XDP program.
+ * @bytes: Bytes in those frames.
+ * @aborted: Frames dropped by verdict XDP_ABORTED.
+ * @drop: Frames dropped by verdict XDP_DROP, and no others.
+ * @invalid: Frames dropped because the verdict is no XDP action.
+ * @pass: Frames passed to the stack by verdict XDP_PASS.
+ * @redirect: Frames redirected by verdict XDP_REDIRECT.
+ * @redirect_errors: Frames whose XDP_REDIRECT failed.
+ * @tx: Frames sent back by verdict XDP_TX.
+ * @tx_errors: Frames whose XDP_TX failed.
+ * @xmit_packets: Frames sent out through ndo_xdp_xmit, redirected here from
+ *   another netdev.
+ * @xmit_bytes: Bytes in those frames.
+ * @xmit_errors: Frames handed to ndo_xdp_xmit and not sent.
+ * @xmit_full: Those of xmit-errors for which the TX ring was full.
+ */
+struct xdpctl_qstats {
+	__u64 present;
+	__u64 packets;
+	__u64 bytes;
+	__u64 aborted;
+	__u64 drop;
+	__u64 invalid;
+	__u64 pass;
+	__u64 redirect;
+	__u64 redirect_errors;
+	__u64 tx;
+	__u64 tx_errors;
+	__u64 xmit_packets;
+	__u64 xmit_bytes;
+	__u64 xmit_errors;
+	__u64 xmit_full;
+};
+
+/**
+ * struct xdpctl_prog_key - key of control type xdp_prog
+ * @ifindex: The netdev.
+ * @queue: RX queue, or queue-all for the whole netdev, which is also meant
+ *   where the attribute is absent.
+ */
+struct xdpctl_prog_key {
+	__u32 ifindex;
+	__u32 queue;
+};
+
+/**
+ * struct xdpctl_prog - value of control type xdp_prog
+ * @present: bit n is set if the attribute with id n is there
+ * @fd: File descriptor, in the caller, of the program to attach. Never
+ *   reported.
+ * @expected_prog_id: In an update, the id that the attached program must have;
+ *   EEXIST if it has another, ENOENT if there is none. Never reported.
+ * @mode: XDP mode.
+ * @prog_id: Id of the attached program.
+ * @link_id: Id of the BPF link that holds it; absent for owner netlink.
+ * @owner: Who holds the attachment.
+ * @hw_prog_id: Id of the program offloaded to the device beside the one that
+ *   prog-id names.
+ * @tag: Tag of the program, the kernel's hash of its instructions.
+ * @name: Name of the program.
+ * @pad0: padding, 0
+ */
+struct xdpctl_prog {
+	__u64 present;
+	__u32 fd;
+	__u32 expected_prog_id;
+	__u32 mode;
+	__u32 prog_id;
+	__u32 link_id;
+	__u32 owner;
+	__u32 hw_prog_id;
+	__u8 tag[8];
+	char name[16];
+	__u32 pad0;
+};
+
+/**
+ * struct xdpctl_caps_key - key of control type xdp_caps
+ * @ifindex: The netdev.
+ */
+struct xdpctl_caps_key {
+	__u32 ifindex;
+};
+
+/**
+ * struct xdpctl_caps - value of control type xdp_caps
+ * @present: bit n is set if the attribute with id n is there
+ * @xdp_features: XDP features.
+ * @xdp_rx_metadata_features: RX metadata features; absent on kernels without
+ *   RX metadata.
+ * @xdp_zc_max_segs: Most segments of an AF_XDP zero-copy frame; absent without
+ *   xsk-zerocopy.
+ * @source: Where xdp-features comes from.
+ * @rx_queues: RX queues in use.
+ * @tx_queues: TX queues in use.
+ * @max_rx_queues: RX queues that the netdev was made with.
+ * @max_tx_queues: TX queues that the netdev was made with.
+ * @driver: Name of the driver; absent where there is none.
+ */
+struct xdpctl_caps {
+	__u64 present;
+	__u64 xdp_features;
+	__u64 xdp_rx_metadata_features;
+	__u32 xdp_zc_max_segs;
+	__u32 source;
+	__u32 rx_queues;
+	__u32 tx_queues;
+	__u32 max_rx_queues;
+	__u32 max_tx_queues;
+	char driver[32];
+};
+
+#endif /* _UAPI_LINUX_XDPCTL_H */
