@@ -305,19 +305,6 @@ static void change_work(struct callback_head *work)
 	change_free(c);
 }
 
-/* The fields that an update of @desc may carry. */
-static u64 settable(const struct xdpctl_type_desc *desc)
-{
-	u64 mask = 0;
-	int i;
-
-	for (i = 0; i < desc->n_fields; i++)
-		if (desc->fields[i].flags & XDPCTL_FIELD_SET &&
-		    !(desc->fields[i].flags & XDPCTL_FIELD_KEY))
-			mask |= BIT_ULL(desc->fields[i].attr);
-	return mask;
-}
-
 static int change_permitted(const struct bpf_offloaded_map *map,
 			    enum bpf_cmd cmd)
 {
@@ -347,7 +334,7 @@ static int map_change(struct bpf_offloaded_map *map, const void *key,
 	err = change_permitted(map, cmd);
 	if (err)
 		return err;
-	if (value && *value & ~settable(desc))
+	if (value && *value & ~desc->set_mask)
 		return -EINVAL;
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;

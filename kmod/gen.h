@@ -107,7 +107,6 @@ int xdpctl_nl_type_get_dumpit(struct sk_buff *skb,
 int xdpctl_nl_get_doit(struct sk_buff *skb, struct genl_info *info);
 int xdpctl_nl_get_start(struct netlink_callback *cb);
 int xdpctl_nl_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
-int xdpctl_nl_get_done(struct netlink_callback *cb);
 int xdpctl_nl_set_doit(struct sk_buff *skb, struct genl_info *info);
 int xdpctl_nl_del_doit(struct sk_buff *skb, struct genl_info *info);
 

@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/task_work.h>
 #include <net/genetlink.h>
+#include <net/sock.h>
 
 #include "ctrl.h"
 
