@@ -16,7 +16,7 @@ const (
 )
 
 const (
-	// QueueAll: In a key, the whole device instead of one RX queue.
+	// In a key, the whole device instead of one RX queue.
 	QueueAll = 0xffffffff
 )
 
@@ -25,18 +25,18 @@ const (
 	GroupMgmt = "mgmt"
 )
 
-// CtrlType is: Control types. The attribute set and operations of xdp-NAME are
-// NAME's.
+// CtrlType is the spec's enum ctrl-type. Control types. The attribute set and
+// operations of xdp-NAME are NAME's.
 type CtrlType uint32
 
 const (
-	// CtrlTypeXDPStats: XDP counters of a netdev.
+	// XDP counters of a netdev.
 	CtrlTypeXDPStats CtrlType = 1
-	// CtrlTypeXDPQstats: XDP counters of one RX queue of a netdev.
+	// XDP counters of one RX queue of a netdev.
 	CtrlTypeXDPQstats CtrlType = 2
-	// CtrlTypeXDPProg: XDP programs attached to a netdev.
+	// XDP programs attached to a netdev.
 	CtrlTypeXDPProg CtrlType = 3
-	// CtrlTypeXDPCaps: What XDP can do on a netdev.
+	// What XDP can do on a netdev.
 	CtrlTypeXDPCaps CtrlType = 4
 )
 
@@ -63,17 +63,17 @@ func ParseCtrlType(s string) (CtrlType, error) {
 	return CtrlType(v), err
 }
 
-// CtrlOp is: Operations that a control type supports.
+// CtrlOp is the spec's flags ctrl-op. Operations that a control type supports.
 type CtrlOp uint32
 
 const (
-	// CtrlOpGetNext: Iterate; TYPE-get as a dump, BPF_MAP_GET_NEXT_KEY.
+	// Iterate; TYPE-get as a dump, BPF_MAP_GET_NEXT_KEY.
 	CtrlOpGetNext CtrlOp = 1
-	// CtrlOpLookup: TYPE-get as a do, BPF_MAP_LOOKUP_ELEM.
+	// TYPE-get as a do, BPF_MAP_LOOKUP_ELEM.
 	CtrlOpLookup CtrlOp = 2
-	// CtrlOpUpdate: TYPE-set, BPF_MAP_UPDATE_ELEM.
+	// TYPE-set, BPF_MAP_UPDATE_ELEM.
 	CtrlOpUpdate CtrlOp = 4
-	// CtrlOpDelete: TYPE-del, BPF_MAP_DELETE_ELEM.
+	// TYPE-del, BPF_MAP_DELETE_ELEM.
 	CtrlOpDelete CtrlOp = 8
 )
 
@@ -100,16 +100,17 @@ func ParseCtrlOp(s string) (CtrlOp, error) {
 	return CtrlOp(v), err
 }
 
-// Update is: What an update does where there is an entry, and where there is
-// none. The values are those of BPF_ANY, BPF_NOEXIST and BPF_EXIST.
+// Update is the spec's enum update. What an update does where there is an
+// entry, and where there is none. The values are those of BPF_ANY, BPF_NOEXIST
+// and BPF_EXIST.
 type Update uint32
 
 const (
-	// UpdateAny: Add or replace.
+	// Add or replace.
 	UpdateAny Update = 0
-	// UpdateNoexist: Add; EEXIST if there is an entry.
+	// Add; EEXIST if there is an entry.
 	UpdateNoexist Update = 1
-	// UpdateExist: Replace; ENOENT if there is none.
+	// Replace; ENOENT if there is none.
 	UpdateExist Update = 2
 )
 
@@ -135,16 +136,16 @@ func ParseUpdate(s string) (Update, error) {
 	return Update(v), err
 }
 
-// Mode is: XDP mode. In an update at most one bit; 0 is best effort, native
-// where the driver can and generic elsewhere.
+// Mode is the spec's flags mode. XDP mode. In an update at most one bit; 0 is
+// best effort, native where the driver can and generic elsewhere.
 type Mode uint32
 
 const (
-	// ModeNative: In the driver, before an skb is allocated (XDP_FLAGS_DRV_MODE).
+	// In the driver, before an skb is allocated (XDP_FLAGS_DRV_MODE).
 	ModeNative Mode = 1
-	// ModeGeneric: In the core, on an skb (XDP_FLAGS_SKB_MODE).
+	// In the core, on an skb (XDP_FLAGS_SKB_MODE).
 	ModeGeneric Mode = 2
-	// ModeOffload: On the device (XDP_FLAGS_HW_MODE). Reported, never set.
+	// On the device (XDP_FLAGS_HW_MODE). Reported, never set.
 	ModeOffload Mode = 4
 )
 
@@ -170,15 +171,15 @@ func ParseMode(s string) (Mode, error) {
 	return Mode(v), err
 }
 
-// Owner is: Who holds an attachment.
+// Owner is the spec's enum owner. Who holds an attachment.
 type Owner uint32
 
 const (
-	// OwnerModule: This family, through either door.
+	// This family, through either door.
 	OwnerModule Owner = 1
-	// OwnerLink: A BPF link of somebody else.
+	// A BPF link of somebody else.
 	OwnerLink Owner = 2
-	// OwnerNetlink: rtnetlink (IFLA_XDP), nobody in particular.
+	// rtnetlink (IFLA_XDP), nobody in particular.
 	OwnerNetlink Owner = 3
 )
 
@@ -204,25 +205,24 @@ func ParseOwner(s string) (Owner, error) {
 	return Owner(v), err
 }
 
-// XDPAct is: XDP features, with the names and values of the netdev family's
-// xdp-act.
+// XDPAct is the spec's flags xdp-act. XDP features, with the names and values
+// of the netdev family's xdp-act.
 type XDPAct uint64
 
 const (
-	// XDPActBasic: XDP_ABORTED, XDP_DROP, XDP_PASS and XDP_TX.
+	// XDP_ABORTED, XDP_DROP, XDP_PASS and XDP_TX.
 	XDPActBasic XDPAct = 1
-	// XDPActRedirect: XDP_REDIRECT.
+	// XDP_REDIRECT.
 	XDPActRedirect XDPAct = 2
-	// XDPActNDOXmit: The netdev implements ndo_xdp_xmit, so that frames can be
-	// redirected to it.
+	// The netdev implements ndo_xdp_xmit, so that frames can be redirected to it.
 	XDPActNDOXmit XDPAct = 4
-	// XDPActXSKZerocopy: AF_XDP in zero-copy mode.
+	// AF_XDP in zero-copy mode.
 	XDPActXSKZerocopy XDPAct = 8
-	// XDPActHWOffload: Programs can be offloaded to the device.
+	// Programs can be offloaded to the device.
 	XDPActHWOffload XDPAct = 16
-	// XDPActRXSG: Non-linear XDP buffers on receive.
+	// Non-linear XDP buffers on receive.
 	XDPActRXSG XDPAct = 32
-	// XDPActNDOXmitSG: Non-linear XDP buffers in ndo_xdp_xmit.
+	// Non-linear XDP buffers in ndo_xdp_xmit.
 	XDPActNDOXmitSG XDPAct = 64
 )
 
@@ -252,16 +252,16 @@ func ParseXDPAct(s string) (XDPAct, error) {
 	return XDPAct(v), err
 }
 
-// XDPRXMetadata is: RX metadata features, with the names and values of the
-// netdev family's xdp-rx-metadata.
+// XDPRXMetadata is the spec's flags xdp-rx-metadata. RX metadata features, with
+// the names and values of the netdev family's xdp-rx-metadata.
 type XDPRXMetadata uint64
 
 const (
-	// XDPRXMetadataTimestamp: bpf_xdp_metadata_rx_timestamp().
+	// bpf_xdp_metadata_rx_timestamp().
 	XDPRXMetadataTimestamp XDPRXMetadata = 1
-	// XDPRXMetadataHash: bpf_xdp_metadata_rx_hash().
+	// bpf_xdp_metadata_rx_hash().
 	XDPRXMetadataHash XDPRXMetadata = 2
-	// XDPRXMetadataVLANTag: bpf_xdp_metadata_rx_vlan_tag().
+	// bpf_xdp_metadata_rx_vlan_tag().
 	XDPRXMetadataVLANTag XDPRXMetadata = 4
 )
 
@@ -287,14 +287,14 @@ func ParseXDPRXMetadata(s string) (XDPRXMetadata, error) {
 	return XDPRXMetadata(v), err
 }
 
-// Source is: Where a capability comes from.
+// Source is the spec's enum source. Where a capability comes from.
 type Source uint32
 
 const (
-	// SourceKernel: The kernel's own xdp_features of the netdev.
+	// The kernel's own xdp_features of the netdev.
 	SourceKernel Source = 1
-	// SourceDerived: The driver's operations and name, on kernels without
-	// xdp_features. A bit that is not set may still be there.
+	// The driver's operations and name, on kernels without xdp_features. A bit that
+	// is not set may still be there.
 	SourceDerived Source = 2
 )
 

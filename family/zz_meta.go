@@ -5,23 +5,23 @@ package family
 
 // Operations and notifications of the family.
 const (
-	// CmdTypeGet: Get control types.
+	// Get control types.
 	CmdTypeGet uint8 = 1
-	// CmdStatsGet: Get the XDP counters of a netdev.
+	// Get the XDP counters of a netdev.
 	CmdStatsGet uint8 = 2
-	// CmdQstatsGet: Get the XDP counters of an RX queue.
+	// Get the XDP counters of an RX queue.
 	CmdQstatsGet uint8 = 3
-	// CmdProgGet: Get the XDP programs on a netdev.
+	// Get the XDP programs on a netdev.
 	CmdProgGet uint8 = 4
-	// CmdProgSet: Attach or replace a program. The attachment belongs to the module
-	// and stays when the caller exits. The reply tells what is attached.
+	// Attach or replace a program. The attachment belongs to the module and stays
+	// when the caller exits. The reply tells what is attached.
 	CmdProgSet uint8 = 5
-	// CmdProgDel: Detach a program that the module holds.
+	// Detach a program that the module holds.
 	CmdProgDel uint8 = 6
-	// CmdProgNtf: A program was attached, replaced, or, where prog-id is absent,
-	// detached through this family, or its attachment went away.
+	// A program was attached, replaced, or, where prog-id is absent, detached
+	// through this family, or its attachment went away.
 	CmdProgNtf uint8 = 7
-	// CmdCapsGet: Get what XDP can do on a netdev.
+	// Get what XDP can do on a netdev.
 	CmdCapsGet uint8 = 8
 )
 
@@ -161,7 +161,7 @@ const (
 	capsReplyMask   uint64 = 0xff8
 	capsSetMask     uint64 = 0x0
 	typeReplyMask   uint64 = 0x1fe
-	typeSetMask     uint64 = 0x0
+	typeSetMask     uint64 = 0x2
 )
 
 var descs = [...]TypeDesc{

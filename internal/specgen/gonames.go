@@ -17,11 +17,11 @@ var funcs = template.FuncMap{
 	"attrConst":  attrConst,
 	"c":          cName,
 	"comment":    comment,
-	"dict":       dict,
 	"getCall":    getCall,
 	"goName":     goName,
 	"goType":     goType,
 	"hexBig":     hexBig,
+	"kindWord":   kindWord,
 	"lowerFirst": lowerFirst,
 	"mask":       presenceMask,
 	"oneLine":    oneLine,
@@ -158,11 +158,10 @@ func lowerFirst(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// dict makes a map of its arguments, which are keys and values in turn.
-func dict(args ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i+1 < len(args); i += 2 {
-		m[args[i].(string)] = args[i+1]
+// kindWord returns what the spec calls e.
+func kindWord(e *Enum) string {
+	if e.Flags {
+		return "flags"
 	}
-	return m
+	return "enum"
 }

@@ -12,6 +12,7 @@ import (
 	"go/format"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -30,8 +31,6 @@ type File struct {
 var goFiles = []struct{ template, path string }{
 	{"enums.go.tmpl", "family/zz_enums.go"},
 	{"types.go.tmpl", "family/zz_types.go"},
-	{"codec.go.tmpl", "family/zz_codec.go"},
-	{"json.go.tmpl", "family/zz_json.go"},
 	{"meta.go.tmpl", "family/zz_meta.go"},
 }
 
@@ -63,25 +62,59 @@ func Generate(f *Family) ([]File, error) {
 	return files, nil
 }
 
+// goTable is what the template of a control type or an object sees.
+type goTable struct {
+	Source string
+	Go     string
+	Type   *ControlType // nil for an object
+	Get    *Op
+	Doc    string
+	Set    *AttrSet
+	Value  Struct
+}
+
 // generateGo returns the generated files of package family.
 func generateGo(f *Family) ([]File, error) {
 	var files []File
-	for _, g := range goFiles {
-		text, err := render(g.template, f)
+	add := func(template, path string, data any) error {
+		text, err := render(template, data)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b, err := format.Source(goImports(text))
 		if err != nil {
-			return nil, fmt.Errorf("format %s: %w", g.path, err)
+			return fmt.Errorf("format %s: %w", path, err)
 		}
-		files = append(files, File{g.path, b})
+		files = append(files, File{path, b})
+		return nil
+	}
+	for _, g := range goFiles {
+		if err := add(g.template, g.path, f); err != nil {
+			return nil, err
+		}
+	}
+	var tables []goTable
+	for _, o := range f.Objects {
+		tables = append(tables, goTable{f.Source, goName(o.Name), nil, o.Get, o.Doc, o.Set, o.Value})
+	}
+	for _, t := range f.Types {
+		tables = append(tables, goTable{f.Source, goName(t.Base), t, t.Get, t.Doc, t.Set, t.Value})
+	}
+	for _, t := range tables {
+		path := "family/zz_table_" + cName(t.Get.Base()) + ".go"
+		if err := add("table.go.tmpl", path, t); err != nil {
+			return nil, err
+		}
 	}
 	return files, nil
 }
 
-// Write writes the files below root, leaving alone those that are up to date.
+// Write writes the files below root, leaving alone those that are up to date,
+// and removes generated Go files of control types that are gone.
 func Write(root string, files []File) error {
+	if err := removeStale(root, files); err != nil {
+		return err
+	}
 	for _, f := range files {
 		path := filepath.Join(root, f.Path)
 		if old, err := os.ReadFile(path); err == nil && string(old) == string(f.Data) {
@@ -91,6 +124,23 @@ func Write(root string, files []File) error {
 			return err
 		}
 		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func removeStale(root string, files []File) error {
+	old, err := filepath.Glob(filepath.Join(root, "family", "zz_*.go"))
+	if err != nil {
+		return err
+	}
+	for _, path := range old {
+		name := "family/" + filepath.Base(path)
+		if slices.ContainsFunc(files, func(f File) bool { return f.Path == name }) {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
 			return err
 		}
 	}
@@ -114,7 +164,7 @@ func render(name string, data any) (string, error) {
 func goImports(text string) []byte {
 	var b strings.Builder
 	for _, pkg := range []string{"encoding/hex", "encoding/json", "unsafe"} {
-		if strings.Contains(text, "\t") && strings.Contains(text, filepath.Base(pkg)+".") {
+		if strings.Contains(text, filepath.Base(pkg)+".") {
 			fmt.Fprintf(&b, "\t%q\n", pkg)
 		}
 	}

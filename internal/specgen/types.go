@@ -240,6 +240,7 @@ func (f *Family) addObjects(bases map[string]bool) error {
 		for _, a := range sortAttrs(o.Do.Reply) {
 			m := newMember(a)
 			m.Reply = true
+			m.Set = slices.Contains(o.Do.Request, a)
 			members = append(members, m)
 		}
 		value, err := layOut(members)
