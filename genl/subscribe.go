@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package genl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrOverrun is the error of messages that were lost, because they came faster
+// than they were received. It comes with unix.ENOBUFS.
+var ErrOverrun = errors.New("messages lost")
+
+// SubscribeOptions say what to [Conn.Subscribe] to.
+type SubscribeOptions struct {
+	// Family is whose notifications are wanted.
+	Family *Family
+
+	// Groups are the names of the multicast groups. If empty, all that the
+	// family has.
+	Groups []string
+
+	// ReadBuffer is how many bytes of notifications the kernel keeps until
+	// they are received, counted as the kernel does, with its overhead. If
+	// 0, 1 MiB.
+	ReadBuffer int
+}
+
+const defaultReadBuffer = 1 << 20
+
+// Subscription delivers the notifications of a family, on a socket of its own.
+// It belongs to one goroutine, but for Close.
+type Subscription struct {
+	conn   *Conn
+	sock   *sock
+	family *Family
+
+	n, i int    // datagrams received, and the first not looked at yet
+	rest []byte // of the one before
+
+	// After an overrun, until what the kernel had kept is received.
+	overrun bool
+	budget  int // bytes that may be left of it
+	readBuf int
+}
+
+// Subscribe joins multicast groups.
+//
+// Returns an error matching os.ErrNotExist if there is no such group,
+// os.ErrPermission if the caller may not join it, or errors.ErrUnsupported if
+// the transport has no groups.
+func (c *Conn) Subscribe(o SubscribeOptions) (*Subscription, error) {
+	groups, err := o.groups()
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	s, err := c.open()
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	sub := &Subscription{conn: c, sock: s, family: o.Family}
+	if err := sub.join(groups, o.ReadBuffer); err != nil {
+		c.drop(s)
+		return nil, fmt.Errorf("subscribe to family %s: %w", o.Family.Name, err)
+	}
+	s.receiveHere()
+	return sub, nil
+}
+
+// groups returns the multicast groups that are meant.
+func (o *SubscribeOptions) groups() ([]Group, error) {
+	if len(o.Groups) == 0 {
+		return o.Family.Groups, nil
+	}
+	var list []Group
+	for _, name := range o.Groups {
+		g, err := o.Family.Group(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, g)
+	}
+	return list, nil
+}
+
+// join sizes the buffer, then joins groups.
+func (sub *Subscription) join(groups []Group, size int) error {
+	j, ok := sub.sock.Socket.(groupJoiner)
+	if !ok {
+		return fmt.Errorf("multicast groups: %w", errors.ErrUnsupported)
+	}
+	if size == 0 {
+		size = defaultReadBuffer
+	}
+	if b, ok := j.(interface{ SetReadBuffer(int) error }); ok {
+		if err := b.SetReadBuffer(size); err != nil {
+			return err
+		}
+	}
+	var err error
+	if cerr := sub.sock.raw.Control(func(fd uintptr) {
+		sub.readBuf, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	}); cerr != nil || err != nil {
+		return errors.Join(cerr, os.NewSyscallError("getsockopt", err))
+	}
+	for _, g := range groups {
+		if err := j.JoinGroup(g.ID); err != nil {
+			return fmt.Errorf("group %s: %w", g.Name, err)
+		}
+	}
+	if !sub.sock.kernel {
+		return nil
+	}
+	// To know when the family goes, of which its own groups tell nothing.
+	return j.JoinGroup(ctrlNotifyGroup)
+}
+
+// Receive waits for the next notification. What it holds is valid until the next
+// call.
+//
+// Returns an error matching [ErrOverrun] and unix.ENOBUFS if notifications were
+// lost. All those that came before the gap have been returned by then, so that
+// whoever now reads anew what they told of, and goes on receiving, misses
+// nothing.
+//
+// Returns an error matching os.ErrNotExist if the family is gone, os.ErrClosed
+// if the subscription was closed, or the error of ctx, after which Receive may
+// be called again.
+func (sub *Subscription) Receive(ctx context.Context) (Message, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return Message{}, fmt.Errorf("receive from family %s: %w", sub.family.Name, err)
+		}
+		m, ok, err := sub.next()
+		if err == nil && !ok {
+			err = sub.fill(ctx)
+		}
+		if err != nil {
+			return Message{}, fmt.Errorf("receive from family %s: %w", sub.family.Name, err)
+		}
+		if ok {
+			return m, nil
+		}
+	}
+}
+
+// next returns the next notification of those received.
+func (sub *Subscription) next() (m Message, ok bool, err error) {
+	for {
+		for len(sub.rest) > 0 {
+			h, body, rest, err := nextMessage(sub.rest)
+			if err != nil {
+				sub.rest = nil
+				return m, false, err
+			}
+			sub.rest = rest
+			switch h.typ {
+			case sub.family.ID:
+				m, err = parseMessage(body, sub.family.HeaderSize)
+				return m, err == nil, err
+			case unix.GENL_ID_CTRL:
+				if sub.isGone(body) {
+					return m, false, os.ErrNotExist
+				}
+			}
+		}
+		if sub.i == sub.n {
+			return m, false, nil
+		}
+		sub.rest, err = sub.sock.datagram(sub.i)
+		sub.i++
+		if err != nil {
+			return m, false, err
+		}
+	}
+}
+
+// isGone tells whether a message of nlctrl says that the family is gone.
+func (sub *Subscription) isGone(body []byte) bool {
+	m, err := parseMessage(body, 0)
+	if err != nil || m.Command != unix.CTRL_CMD_DELFAMILY {
+		return false
+	}
+	f, err := parseFamily(m.Attrs)
+	return err == nil && f.ID == sub.family.ID
+}
+
+// fill receives more notifications.
+//
+// On an overrun the kernel reports that first, then hands out what it has kept,
+// and keeps nothing new before all of that is received. So all of it is received
+// before the overrun is returned.
+func (sub *Subscription) fill(ctx context.Context) error {
+	s := sub.sock
+	sub.n, sub.i = 0, 0
+	if sub.overrun {
+		return sub.drain()
+	}
+	n, err := s.roundTrip(ctx)
+	if errors.Is(err, ErrOverrun) {
+		sub.overrun, sub.budget = true, sub.readBuf
+		return nil
+	}
+	sub.n = n
+	return err
+}
+
+// drain receives more of what the kernel had kept before an overrun.
+func (sub *Subscription) drain() error {
+	s := sub.sock
+	err := s.poll()
+	if err == nil && s.errno == 0 {
+		sub.n = s.n
+	}
+	if sub.n > 0 && sub.budget > 0 {
+		for i := range sub.n {
+			sub.budget -= int(s.msgs[i].len)
+		}
+		return nil
+	}
+	sub.overrun = false
+	return errors.Join(fmt.Errorf("%w: %w", ErrOverrun, unix.ENOBUFS), err)
+}
+
+// Close leaves the groups. A Receive that waits ends with an error matching
+// os.ErrClosed.
+func (sub *Subscription) Close() error {
+	return sub.conn.drop(sub.sock)
+}
