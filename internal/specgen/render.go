@@ -34,11 +34,12 @@ var goFiles = []struct{ template, path string }{
 	{"meta.go.tmpl", "family/zz_meta.go"},
 }
 
-// cFiles are the generated C files, by template.
+// cFiles are the generated C files and the documentation, by template.
 var cFiles = []struct{ template, path string }{
 	{"xdpctl.h.tmpl", "kmod/uapi/xdpctl.h"},
 	{"gen.h.tmpl", "kmod/gen.h"},
 	{"gen.c.tmpl", "kmod/gen.c"},
+	{"protocol.md.tmpl", "docs/protocol.md"},
 }
 
 // Generate returns all generated files.
@@ -149,7 +150,7 @@ func removeStale(root string, files []File) error {
 
 // render executes a template, with the definitions of all others at hand.
 func render(name string, data any) (string, error) {
-	t, err := template.New(name).Funcs(funcs).Funcs(cFuncs).ParseFS(templates, "templates/header.*", "templates/"+name)
+	t, err := template.New(name).Funcs(funcs).Funcs(cFuncs).Funcs(mdFuncs).ParseFS(templates, "templates/header.*", "templates/"+name)
 	if err != nil {
 		return "", err
 	}
