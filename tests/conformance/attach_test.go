@@ -34,7 +34,7 @@ type step struct {
 func set(how family.Update, prog string, mode family.Mode, expect string) op {
 	return func(w *world, c family.Control, dev string) error {
 		var v family.Prog
-		v.SetFd(uint32(w.progs[prog].FD))
+		v.SetFD(uint32(w.progs[prog].FD))
 		if mode != auto {
 			v.SetMode(mode)
 		}
@@ -186,7 +186,8 @@ var scenarios = []scenario{
 
 // foreignLink attaches by a link that is not the module's.
 func foreignLink(w *world, _ family.Control, dev string) error {
-	testutil.CreateXDPLink(w.T, w.progs["aborted"].FD, w.ns.Index(dev), 0)
+	ifindex := w.ns.Index(dev)
+	w.ns.Do(func() { testutil.CreateXDPLink(w.T, w.progs["aborted"].FD, ifindex, 0) })
 	return nil
 }
 

@@ -81,7 +81,7 @@ func TestGoesWithNetNS(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := family.Prog{}
-			v.SetFd(uint32(w.progs["pass"].FD))
+			v.SetFD(uint32(w.progs["pass"].FD))
 			if err := c.Prog().Update(w.ctx, progKey(other.Index("veth0")), &v, family.UpdateNoexist); err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package conformance
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// Numbers of the netdev family, from Documentation/netlink/specs/netdev.yaml.
+const (
+	netdevCmdDevGet      = 1
+	netdevIfindex        = 1
+	netdevXDPFeatures    = 3
+	netdevZCMaxSegs      = 4
+	netdevRXMetadata     = 5
+	netdevActXSKZerocopy = 8
+)
+
+// features is what the netdev family and ours both tell.
+type features struct {
+	XDPFeatures, RXMetadata uint64
+	ZCMaxSegs               uint32 // 0: absent
+}
+
+// TestCapsKernel compares caps with what the kernel's own netdev family says
+// of the same netdevs.
+func TestCapsKernel(t *testing.T) {
+	if !testutil.KernelAtLeast(6, 3) {
+		t.Log("this kernel has no xdp_features: see TestCapsDerived")
+		return
+	}
+	w := newWorld(t)
+	w.takeVirtio()
+	want := make(map[uint32]features)
+	a := w.ns.NewGenl(t, "netdev").Do(netdevCmdDevGet, unix.NLM_F_DUMP, nil)
+	if a.Errno != 0 {
+		t.Fatalf("dev-get: %v", a)
+	}
+	for _, m := range a.Msgs {
+		attrs := testutil.Attrs(m.Attrs)
+		f := features{XDPFeatures: binary.NativeEndian.Uint64(attrs[netdevXDPFeatures])}
+		if b := attrs[netdevRXMetadata]; b != nil {
+			f.RXMetadata = binary.NativeEndian.Uint64(b)
+		}
+		if b := attrs[netdevZCMaxSegs]; b != nil {
+			f.ZCMaxSegs = binary.NativeEndian.Uint32(b)
+		}
+		want[binary.NativeEndian.Uint32(attrs[netdevIfindex])] = f
+	}
+	for _, d := range doors {
+		got := make(map[uint32]features)
+		for _, e := range entries(w, w.doors[d.name].Caps(), nil) {
+			v := &e.Value
+			if v.Source != family.SourceKernel {
+				t.Errorf("source of %d is %v at the %s door", e.Key.Ifindex, v.Source, d.name)
+			}
+			if v.Has(family.AttrCapsXDPZCMaxSegs) != (v.XDPFeatures&netdevActXSKZerocopy != 0) {
+				t.Errorf("%d has features %v and xdp-zc-max-segs %v", e.Key.Ifindex, v.XDPFeatures, v.Has(family.AttrCapsXDPZCMaxSegs))
+			}
+			got[e.Key.Ifindex] = features{uint64(v.XDPFeatures), uint64(v.XDPRXMetadataFeatures), v.XDPZCMaxSegs}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("caps, -netdev family +%s door:\n%s", d.name, diff)
+		}
+	}
+}
+
+// TestCapsDerived is for kernels that do not know the features of their
+// netdevs.
+func TestCapsDerived(t *testing.T) {
+	if testutil.KernelAtLeast(6, 3) {
+		t.Log("this kernel has xdp_features: see TestCapsKernel")
+		return
+	}
+	w := newWorld(t)
+	virtio := w.takeVirtio()
+	const basic = family.XDPActBasic | family.XDPActRedirect
+	for dev, want := range map[string]family.XDPAct{
+		"veth0":   basic | family.XDPActNDOXmit,
+		virtio:    basic | family.XDPActNDOXmit,
+		"dummy0":  0,
+		"lo":      0,
+		"xdpctl0": 0,
+	} {
+		for _, d := range doors {
+			var v family.Caps
+			if err := w.doors[d.name].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
+				t.Fatal(err)
+			}
+			if v.Source != family.SourceDerived {
+				t.Errorf("source of %s is %v at the %s door", dev, v.Source, d.name)
+			}
+			if v.XDPFeatures != want {
+				t.Errorf("%s has features %v at the %s door, want %v", dev, v.XDPFeatures, d.name, want)
+			}
+			if v.Has(family.AttrCapsXDPRXMetadataFeatures) {
+				t.Errorf("%s has RX metadata at the %s door", dev, d.name)
+			}
+		}
+	}
+}
+
+// TestCapsQueues checks queue counts and drivers.
+func TestCapsQueues(t *testing.T) {
+	w := newWorld(t)
+	w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 3})
+	for dev, want := range map[string]family.Caps{
+		"mq0":    {RXQueues: 3, TXQueues: 3, MaxRXQueues: 3, MaxTXQueues: 3},
+		"veth0":  {RXQueues: 1, TXQueues: 1, MaxRXQueues: 1, MaxTXQueues: 1},
+		"dummy0": {RXQueues: 1, TXQueues: 1, MaxRXQueues: 1, MaxTXQueues: 1},
+	} {
+		var v family.Caps
+		if err := w.doors["map"].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
+			t.Fatal(err)
+		}
+		got := family.Caps{RXQueues: v.RXQueues, TXQueues: v.TXQueues, MaxRXQueues: v.MaxRXQueues, MaxTXQueues: v.MaxTXQueues}
+		if got != want {
+			t.Errorf("%s has queues %+v, want %+v", dev, got, want)
+		}
+	}
+	var v family.Caps
+	if err := w.doors["netlink"].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index("veth0"))}, &v); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Driver.String(); got != "veth" {
+		t.Errorf("driver of veth0 is %q", got)
+	}
+}
