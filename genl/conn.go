@@ -50,13 +50,14 @@ import (
 
 // Options say how to [Dial].
 type Options struct {
-	// NetNS is the network namespace: a name, as ip-netns(8) gives it, or a
-	// path, which has a slash in it. If empty, that of the calling thread.
-	NetNS string
+	// NetNS is a file descriptor of the network namespace that is meant. It
+	// stays the caller's and need not stay open. If 0, NetNSName counts.
+	NetNS int
 
-	// NetNSFD is an open network namespace, used instead of NetNS if it is
-	// not 0. It stays the caller's.
-	NetNSFD int
+	// NetNSName is the network namespace that is meant: a name, as
+	// ip-netns(8) gives it, or a path, which has a slash in it. If empty,
+	// that of the calling thread.
+	NetNSName string
 
 	// Transport makes sockets that lead to somebody other than the kernel.
 	Transport func() (Socket, error)
@@ -150,11 +151,11 @@ func Dial(o Options) (*Conn, error) {
 
 // openNetNS opens the network namespace in which all sockets will be made.
 func openNetNS(o Options) (*os.File, error) {
-	if o.NetNSFD != 0 {
-		return netns.Dup(o.NetNSFD)
+	if o.NetNS != 0 {
+		return netns.Dup(o.NetNS)
 	}
-	f, err := netns.Open(o.NetNS)
-	if o.NetNS == "" && errors.Is(err, os.ErrNotExist) {
+	f, err := netns.Open(o.NetNSName)
+	if o.NetNSName == "" && errors.Is(err, os.ErrNotExist) {
 		return nil, nil // no /proc, or a kernel without namespaces
 	}
 	return f, err
