@@ -17,9 +17,12 @@ import (
 
 // Options says which control maps [Open] uses.
 type Options struct {
-	// NetNS is a file descriptor of the netns whose netdevs are meant. It
-	// need not stay open. 0 is the netns of the calling thread, in which
-	// every later caller that updates or deletes must be, too.
+	// NetNSName is the netns whose netdevs are meant: a name, as ip-netns(8)
+	// gives it, or a path, which has a slash in it. If empty, that of the
+	// calling thread, in which everybody must be who updates or deletes.
+	NetNSName string
+	// NetNS is an open netns, used instead of NetNSName if it is not 0. It
+	// stays the caller's.
 	NetNS int
 	// Device is the name of the control device. Empty takes the one with
 	// the lowest ifindex.
@@ -54,7 +57,11 @@ var _ family.Control = (*Control)(nil)
 // [os.ErrPermission] without CAP_SYS_ADMIN. The module lacking a type is no
 // error: the operations on its table match [errors.ErrUnsupported].
 func Open(opts Options) (*Control, error) {
-	th, err := threadFor(opts.NetNS)
+	ns, err := openNetNS(opts.NetNSName, opts.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	th, err := newThread(ns)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +86,7 @@ func opener(th *thread, opts Options) (openFunc, error) {
 	if opts.PinPath != "" {
 		return func(l Layout) (*ebpf.Map, error) { return openPinned(opts.PinPath, l) }, nil
 	}
-	dev, err := FindDevice(DeviceOptions{NetNS: opts.NetNS, Name: opts.Device, Create: opts.Create})
+	dev, err := findIn(th.fd(), DeviceOptions{Name: opts.Device, Create: opts.Create})
 	if err != nil {
 		return nil, err
 	}

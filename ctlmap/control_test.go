@@ -75,6 +75,16 @@ func newNetNS(t *testing.T) *os.File {
 	return r.f
 }
 
+// dup is ns for somebody who closes it.
+func dup(t *testing.T, ns *os.File) *os.File {
+	t.Helper()
+	f, err := openNetNS("", int(ns.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func inode(t *testing.T, f *os.File, path string) uint64 {
 	t.Helper()
 	var st unix.Stat_t
@@ -94,7 +104,7 @@ func TestThread(t *testing.T) {
 	const self = "/proc/thread-self/ns/net"
 	ns := newNetNS(t)
 	process := inode(t, nil, "/proc/self/ns/net")
-	th, err := threadFor(int(ns.Fd()))
+	th, err := newThread(dup(t, ns))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +137,7 @@ func TestThread(t *testing.T) {
 // whose credentials count.
 func TestThreadInPlace(t *testing.T) {
 	ns := newNetNS(t)
-	th, err := threadFor(int(ns.Fd()))
+	th, err := newThread(dup(t, ns))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,14 +162,17 @@ func TestThreadInPlace(t *testing.T) {
 	<-done
 }
 
-func TestThreadErrors(t *testing.T) {
+func TestNetNSErrors(t *testing.T) {
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := threadFor(int(f.Fd())); err == nil {
+	if _, err := Open(Options{NetNS: int(f.Fd())}); err == nil {
 		t.Error("a file is a netns")
+	}
+	if _, err := Open(Options{NetNSName: "no-such-netns"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such netns: got %v, want %v", err, os.ErrNotExist)
 	}
 }
 
@@ -170,7 +183,7 @@ func TestNoDevice(t *testing.T) {
 		func() error { _, err := FindDevice(DeviceOptions{NetNS: int(ns.Fd())}); return err }(),
 		func() error { _, err := Open(Options{NetNS: int(ns.Fd())}); return err }(),
 		func() error {
-			_, err := CreateMap(LayoutOf(family.CtrlTypeXDPStats.Desc()), DeviceOptions{NetNS: int(ns.Fd())})
+			_, err := CreateMap(MapOptions{Type: family.CtrlTypeXDPStats, DeviceOptions: DeviceOptions{NetNS: int(ns.Fd())}})
 			return err
 		}(),
 	} {

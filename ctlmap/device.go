@@ -25,8 +25,11 @@ type Device struct {
 
 // DeviceOptions says which control device is meant.
 type DeviceOptions struct {
-	// NetNS is a file descriptor of the netns to look in. 0 is the netns of
-	// the calling thread.
+	// NetNSName is the netns to look in: a name, as ip-netns(8) gives it, or a
+	// path, which has a slash in it. If empty, that of the calling thread.
+	NetNSName string
+	// NetNS is an open netns, used instead of NetNSName if it is not 0. It
+	// stays the caller's.
 	NetNS int
 	// Name of the control device. Empty takes the one with the lowest
 	// ifindex.
@@ -41,7 +44,21 @@ type DeviceOptions struct {
 // The error matches [os.ErrNotExist] if there is none, and says how to make
 // one.
 func FindDevice(opts DeviceOptions) (*Device, error) {
-	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: opts.NetNS})
+	ns, err := openNetNS(opts.NetNSName, opts.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	if ns == nil {
+		return findIn(0, opts)
+	}
+	defer ns.Close()
+	return findIn(int(ns.Fd()), opts)
+}
+
+// findIn is FindDevice in the netns of fd, or, if it is 0, of the calling
+// thread.
+func findIn(fd int, opts DeviceOptions) (*Device, error) {
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: fd})
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}

@@ -44,23 +44,46 @@ func FindLayout(name string) (Layout, error) {
 	return Layout{}, fmt.Errorf("control type %q: %w", name, os.ErrNotExist)
 }
 
+// MapOptions says what control map [CreateMap] makes, and where.
+type MapOptions struct {
+	// Type of the entries, if this binary knows it.
+	Type family.CtrlType
+	// Layout of a type that this binary does not know, as type-get tells it
+	// at the netlink door. Used if Type is 0.
+	Layout Layout
+	// DeviceOptions say on which control device.
+	DeviceOptions
+}
+
 // CreateMap creates a control map on the control device of a netns. The
 // caller closes it.
 //
 // Needs CAP_SYS_ADMIN. The error matches [os.ErrNotExist] if there is no
 // control device, [os.ErrPermission] without the capability, and
 // [errors.ErrUnsupported] if the module has no control type of these sizes.
-func CreateMap(l Layout, opts DeviceOptions) (*ebpf.Map, error) {
-	dev, err := FindDevice(opts)
+func CreateMap(opts MapOptions) (*ebpf.Map, error) {
+	layout := opts.Layout
+	if opts.Type != 0 {
+		d := opts.Type.Desc()
+		if d == nil {
+			return nil, fmt.Errorf("create control map of %v: %w", opts.Type, errors.ErrUnsupported)
+		}
+		layout = LayoutOf(d)
+	}
+	ns, err := openNetNS(opts.NetNSName, opts.NetNS)
 	if err != nil {
 		return nil, err
 	}
-	th, err := threadFor(opts.NetNS)
+	th, err := newThread(ns)
 	if err != nil {
 		return nil, err
 	}
 	defer th.close()
-	return createOn(th, l, dev)
+	dev, err := findIn(th.fd(), opts.DeviceOptions)
+	if err != nil {
+		return nil, err
+	}
+	return createOn(th, layout, dev)
 }
 
 func createOn(th *thread, l Layout, dev *Device) (m *ebpf.Map, err error) {

@@ -22,14 +22,22 @@ type thread struct {
 	stop  sync.Once
 }
 
-// threadFor is a thread in the netns of fd, none if fd is 0.
-func threadFor(fd int) (*thread, error) {
-	if fd == 0 {
-		return nil, nil
+// openNetNS opens a netns by name or path, or by another descriptor of it. It
+// is nil if there is neither, which means the netns of the calling thread.
+func openNetNS(name string, fd int) (*os.File, error) {
+	switch {
+	case fd != 0:
+		return netns.Dup(fd)
+	case name != "":
+		return netns.Open(name)
 	}
-	ns, err := netns.Dup(fd)
-	if err != nil {
-		return nil, err
+	return nil, nil
+}
+
+// newThread is a thread in the netns ns, which it then owns; none if ns is nil.
+func newThread(ns *os.File) (*thread, error) {
+	if ns == nil {
+		return nil, nil
 	}
 	t := &thread{ns: ns, calls: make(chan func())}
 	started := make(chan error, 1)
@@ -39,6 +47,14 @@ func threadFor(fd int) (*thread, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// fd is the netns as netlink.Config has it.
+func (t *thread) fd() int {
+	if t == nil {
+		return 0
+	}
+	return int(t.ns.Fd())
 }
 
 // start picks the thread. The leader of the process is passed over: it does
