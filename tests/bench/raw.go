@@ -37,7 +37,7 @@ func newRaw(b *bed, familyID uint16) (*raw, error) {
 		typ family.CtrlType
 		fd  *int
 	}{{family.CtrlTypeXDPStats, &r.stats}, {family.CtrlTypeXDPProg, &r.prog}} {
-		cm, err := ctlmap.CreateMap(ctlmap.LayoutOf(m.typ.Desc()), ctlmap.DeviceOptions{})
+		cm, err := ctlmap.CreateMap(ctlmap.MapOptions{Type: m.typ})
 		if err != nil {
 			return nil, err
 		}
