@@ -559,11 +559,22 @@ static int ctl_validate(struct nlattr *tb[], struct nlattr *data[],
 	return -EINVAL;
 }
 
+static XDPCTL_NEWLINK(ctl_newlink)
+{
+	if (xdpctl_net(dev_net(dev))->ctl) {
+		NL_SET_ERR_MSG(extack,
+			       "there is a control device in this network namespace already");
+		return -EEXIST;
+	}
+	return register_netdevice(dev);
+}
+
 static struct rtnl_link_ops ctl_link_ops __read_mostly = {
 	.kind = XDPCTL_FAMILY_NAME,
 	.priv_size = sizeof(struct ctl_priv),
 	.setup = ctl_setup,
 	.validate = ctl_validate,
+	.newlink = ctl_newlink,
 };
 
 /* The control device that is there after load. */

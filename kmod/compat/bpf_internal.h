@@ -8,16 +8,15 @@
 #define XDPCTL_BPF_INTERNAL_H
 
 #include <linux/module.h>
-#include <linux/version.h>
 
 union bpf_attr;
 
 int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size);
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#define XDPCTL_IMPORT_BPF_INTERNAL	MODULE_IMPORT_NS("BPF_INTERNAL")
-#else
+#ifdef XDPCTL_HAVE_BARE_IMPORT_NS
 #define XDPCTL_IMPORT_BPF_INTERNAL	MODULE_IMPORT_NS(BPF_INTERNAL)
-#endif /* LINUX_VERSION_CODE */
+#else
+#define XDPCTL_IMPORT_BPF_INTERNAL	MODULE_IMPORT_NS("BPF_INTERNAL")
+#endif /* XDPCTL_HAVE_BARE_IMPORT_NS */
 
 #endif /* XDPCTL_BPF_INTERNAL_H */
