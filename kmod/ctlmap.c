@@ -207,6 +207,31 @@ static int map_type(const struct bpf_offloaded_map *map)
 	return (unsigned long)map->dev_priv;
 }
 
+/*
+ * Are the numbers that the caller gives in the bounds of the spec? The netlink
+ * door has its policy for that. Fields of the key come first.
+ */
+static int check_bounds(const struct xdpctl_type_desc *desc, const void *key,
+			const u64 *value)
+{
+	const struct xdpctl_field *f = desc->fields;
+	u32 n;
+
+	for (; f < desc->fields + desc->n_fields; f++) {
+		if (f->flags & XDPCTL_FIELD_KEY)
+			n = *(const u32 *)(key + f->offset);
+		else if (!value)
+			break;
+		else if (f->kind == XDPCTL_KIND_U32 && *value & BIT_ULL(f->attr))
+			n = *(const u32 *)((const void *)value + f->offset);
+		else
+			continue;
+		if (n < f->min || (f->max && n > f->max))
+			return -ERANGE;
+	}
+	return 0;
+}
+
 static int map_get_next(struct bpf_offloaded_map *map, void *key, void *next)
 {
 	return xdpctl_types[map_type(map)]->get_next(dev_net(map->netdev), key,
@@ -253,6 +278,9 @@ static int map_lookup(struct bpf_offloaded_map *map, void *key, void *value)
 	};
 	int err;
 
+	err = check_bounds(&xdpctl_descs[map_type(map)], key, NULL);
+	if (err)
+		return err;
 	memset(value, 0, map->map.value_size);
 	err = xdpctl_types[map_type(map)]->lookup(&req, key, value);
 	return err == -EAGAIN ? wait_and_restart(BPF_MAP_LOOKUP_ELEM) : err;
@@ -321,7 +349,7 @@ static int change_permitted(const struct bpf_offloaded_map *map,
 
 /* Queues an update, or with @value == NULL a delete. */
 static int map_change(struct bpf_offloaded_map *map, const void *key,
-		      const u64 *value, u64 flags)
+		      u64 *value, u64 flags)
 {
 	enum bpf_cmd cmd = value ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM;
 	const struct xdpctl_type_desc *desc = &xdpctl_descs[map_type(map)];
@@ -336,6 +364,11 @@ static int map_change(struct bpf_offloaded_map *map, const void *key,
 		return err;
 	if (value && *value & ~desc->set_mask)
 		return -EINVAL;
+	if (value && !*value)
+		*value = ops->needed;
+	err = check_bounds(desc, key, value);
+	if (err)
+		return err;
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 	c = kzalloc(struct_size(c, value, desc->value_size / sizeof(u64)),

@@ -36,6 +36,7 @@ struct xdpctl_req {
  * @key_defaults: fills in a key before what the caller gave is put over it.
  *	Needed with @key_optional.
  * @key_optional: bit n says that key attribute n may be absent
+ * @needed: fields that an update of the map door means whose present is 0
  * @get_next: next key after @key (NULL: first) into @next, in ascending
  *	order; -ENOENT at the end. A key that is gone is no error. Takes no
  *	RTNL and does not sleep.
@@ -53,6 +54,7 @@ struct xdpctl_req {
 struct xdpctl_type_ops {
 	void (*key_defaults)(void *key);
 	u64 key_optional;
+	u64 needed;
 	int (*get_next)(struct net *net, const void *key, void *next);
 	int (*lookup)(struct xdpctl_req *req, const void *key, void *value);
 	int (*prepare)(struct xdpctl_req *req, const void *key,

@@ -371,8 +371,7 @@ static int prog_prepare(struct xdpctl_req *req, const void *key,
 	struct bpf_prog *prog;
 	struct file *file;
 
-	/* present == 0 means the fields that are needed, which is the fd */
-	if (v->present && !(v->present & BIT_ULL(XDPCTL_A_PROG_FD))) {
+	if (!(v->present & BIT_ULL(XDPCTL_A_PROG_FD))) {
 		NL_SET_ERR_ATTR_MISS(req->extack, NULL, XDPCTL_A_PROG_FD);
 		NL_SET_ERR_MSG(req->extack, "no program is given");
 		return -EINVAL;
@@ -439,8 +438,7 @@ static int change_parse(struct xdpctl_req *req, struct change *c,
 		NL_SET_ERR_MSG(req->extack, "unknown XDP mode");
 		return -EINVAL;
 	}
-	if (v->present & BIT_ULL(XDPCTL_A_PROG_EXPECTED_PROG_ID) &&
-	    (!c->expected || flags == BPF_NOEXIST)) {
+	if (c->expected && flags == BPF_NOEXIST) {
 		NL_SET_ERR_MSG(req->extack,
 			       "an expected program id goes with a replace");
 		return -EINVAL;
@@ -841,6 +839,7 @@ static void prog_key_defaults(void *key)
 const struct xdpctl_type_ops xdpctl_prog_ops = {
 	.key_defaults = prog_key_defaults,
 	.key_optional = BIT_ULL(XDPCTL_A_PROG_QUEUE),
+	.needed = BIT_ULL(XDPCTL_A_PROG_FD),
 	.get_next = prog_get_next,
 	.lookup = prog_lookup,
 	.prepare = prog_prepare,

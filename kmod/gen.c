@@ -24,7 +24,7 @@ static_assert(sizeof(struct xdpctl_caps) == 80);
 static const struct xdpctl_field stats_fields[] = {
 	{ XDPCTL_A_STATS_IFINDEX, offsetof(struct xdpctl_stats_key, ifindex),
 	  sizeof_field(struct xdpctl_stats_key, ifindex), XDPCTL_KIND_U32,
-	  KEY },
+	  KEY, 1, 0 },
 	{ XDPCTL_A_STATS_PACKETS, offsetof(struct xdpctl_stats, packets),
 	  sizeof_field(struct xdpctl_stats, packets), XDPCTL_KIND_U64, REPLY },
 	{ XDPCTL_A_STATS_BYTES, offsetof(struct xdpctl_stats, bytes),
@@ -84,7 +84,7 @@ static const struct xdpctl_field stats_fields[] = {
 static const struct xdpctl_field qstats_fields[] = {
 	{ XDPCTL_A_STATS_IFINDEX, offsetof(struct xdpctl_qstats_key, ifindex),
 	  sizeof_field(struct xdpctl_qstats_key, ifindex), XDPCTL_KIND_U32,
-	  KEY },
+	  KEY, 1, 0 },
 	{ XDPCTL_A_STATS_QUEUE, offsetof(struct xdpctl_qstats_key, queue),
 	  sizeof_field(struct xdpctl_qstats_key, queue), XDPCTL_KIND_U32,
 	  KEY },
@@ -135,7 +135,7 @@ static const struct xdpctl_field qstats_fields[] = {
 static const struct xdpctl_field prog_fields[] = {
 	{ XDPCTL_A_PROG_IFINDEX, offsetof(struct xdpctl_prog_key, ifindex),
 	  sizeof_field(struct xdpctl_prog_key, ifindex), XDPCTL_KIND_U32,
-	  KEY },
+	  KEY, 1, 0 },
 	{ XDPCTL_A_PROG_QUEUE, offsetof(struct xdpctl_prog_key, queue),
 	  sizeof_field(struct xdpctl_prog_key, queue), XDPCTL_KIND_U32, KEY },
 	{ XDPCTL_A_PROG_FD, offsetof(struct xdpctl_prog, fd),
@@ -143,7 +143,7 @@ static const struct xdpctl_field prog_fields[] = {
 	{ XDPCTL_A_PROG_EXPECTED_PROG_ID,
 	  offsetof(struct xdpctl_prog, expected_prog_id),
 	  sizeof_field(struct xdpctl_prog, expected_prog_id), XDPCTL_KIND_U32,
-	  SET },
+	  SET, 1, 0 },
 	{ XDPCTL_A_PROG_MODE, offsetof(struct xdpctl_prog, mode),
 	  sizeof_field(struct xdpctl_prog, mode), XDPCTL_KIND_U32,
 	  REPLY | SET },
@@ -165,7 +165,7 @@ static const struct xdpctl_field prog_fields[] = {
 static const struct xdpctl_field caps_fields[] = {
 	{ XDPCTL_A_CAPS_IFINDEX, offsetof(struct xdpctl_caps_key, ifindex),
 	  sizeof_field(struct xdpctl_caps_key, ifindex), XDPCTL_KIND_U32,
-	  KEY },
+	  KEY, 1, 0 },
 	{ XDPCTL_A_CAPS_XDP_FEATURES,
 	  offsetof(struct xdpctl_caps, xdp_features),
 	  sizeof_field(struct xdpctl_caps, xdp_features), XDPCTL_KIND_U64,

@@ -31,6 +31,8 @@ enum {
  * @size: of the member; of a string with the NUL and what fills it up
  * @kind: XDPCTL_KIND_*
  * @flags: XDPCTL_FIELD_*
+ * @min: least value of a number that a caller gives
+ * @max: greatest value of a number that a caller gives; 0: any
  */
 struct xdpctl_field {
 	u16 attr;
@@ -38,6 +40,8 @@ struct xdpctl_field {
 	u16 size;
 	u8 kind;
 	u8 flags;
+	u32 min;
+	u32 max;
 };
 
 /**

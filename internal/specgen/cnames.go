@@ -104,7 +104,7 @@ func cField(f *Family, m Member, structName string) string {
 		fmt.Sprintf("offsetof(struct %s, %s),", structName, m.Name),
 		fmt.Sprintf("sizeof_field(struct %s, %s),", structName, m.Name),
 		"XDPCTL_KIND_" + macroName(string(m.Attr.Kind)) + ",",
-		cFlags(m) + " },",
+		cFlags(m) + cBounds(m) + " },",
 	} {
 		if columns(line)+1+len(part) > cWidth {
 			b.WriteString(line + "\n")
@@ -138,6 +138,15 @@ func cFlags(m Member) string {
 		}
 	}
 	return strings.Join(out, " | ")
+}
+
+// cBounds returns the bounds of a field that the caller gives, if there are any.
+func cBounds(m Member) string {
+	lo, hi := m.Attr.bounds()
+	if !m.Key && !m.Set || lo == 0 && hi == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d, %d", lo, hi)
 }
 
 // cOps returns the operations that a control type supports.
