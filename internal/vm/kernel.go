@@ -3,13 +3,13 @@
 package vm
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kernel is a kernel that a guest can be booted with.
@@ -21,9 +21,17 @@ type Kernel struct {
 	// ModuleTree is the lib/modules/RELEASE directory of a kernel that is
 	// not installed on the host. Empty for one that is.
 	ModuleTree string
-	// Debug says that this is the debug kernel, which has everything that
-	// the guest needs built in.
+	// Debug says that this is a debug kernel, which has everything that the
+	// guest needs built in.
 	Debug bool
+}
+
+// BuildDir is what modules for the kernel are built against.
+func (k *Kernel) BuildDir() string {
+	if k.ModuleTree != "" {
+		return filepath.Join(k.ModuleTree, "build")
+	}
+	return filepath.Join("/lib/modules", k.Release, "build")
 }
 
 // CacheDir is the directory of everything big that is downloaded or derived.
@@ -35,65 +43,95 @@ func CacheDir() string {
 }
 
 // FindKernel returns the kernel called name: a release, or the beginning of one
-// up to a dot or dash ("6.12"), which stands for the newest that there is. With
-// debug it is looked for among the debug kernels in the cache, where name may be
-// empty.
+// up to a dot or dash ("6.12"), which stands for the newest of the ordinary
+// kernels of the distribution for which modules can be built. "debug" stands for
+// the debug kernel built last.
 //
 // It returns an error matching os.ErrNotExist if there is none.
-func FindKernel(name string, debug bool) (*Kernel, error) {
-	if debug {
-		return findKernel(name, filepath.Join(CacheDir(), "debug"), true)
+func FindKernel(name string) (*Kernel, error) {
+	installed, err := findKernels("/boot/vmlinuz-*")
+	if err != nil {
+		return nil, err
 	}
-	if name == "" {
-		return nil, errors.New("find kernel: no release given")
+	built, err := findKernels(filepath.Join(CacheDir(), "debug/*/vmlinuz-*"))
+	if err != nil {
+		return nil, err
 	}
-	return findKernel(name, "/boot", false)
+	for _, k := range built {
+		k.Debug = true
+		k.ModuleTree = filepath.Join(filepath.Dir(k.Image), "lib/modules", k.Release)
+	}
+	if k := choose(name, installed, built); k != nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("find kernel %q in /boot and %s: %w", name, CacheDir(), os.ErrNotExist)
 }
 
-func findKernel(name, dir string, debug bool) (*Kernel, error) {
-	pattern, trim := "vmlinuz-*", "vmlinuz-"
-	if debug {
-		pattern = "*/vmlinuz-*"
-	}
-	images, err := filepath.Glob(filepath.Join(dir, pattern))
+// findKernels returns the kernels whose images match pattern, oldest image first.
+func findKernels(pattern string) ([]*Kernel, error) {
+	images, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("find kernel: %w", err)
+		return nil, fmt.Errorf("find kernels: %w", err)
 	}
-	byRelease := make(map[string]string)
-	var releases []string
+	slices.SortStableFunc(images, func(a, b string) int { return modTime(a).Compare(modTime(b)) })
+	kernels := make([]*Kernel, 0, len(images))
 	for _, image := range images {
-		release := strings.TrimPrefix(filepath.Base(image), trim)
-		if !matchRelease(release, name) {
-			continue
-		}
-		if old, ok := byRelease[release]; ok && !newer(image, old) {
-			continue
-		}
-		byRelease[release] = image
-		releases = append(releases, release)
+		_, release, _ := strings.Cut(filepath.Base(image), "-")
+		kernels = append(kernels, &Kernel{Release: release, Image: image})
 	}
-	if len(releases) == 0 {
-		return nil, fmt.Errorf("find kernel %q in %s: %w", name, dir, os.ErrNotExist)
-	}
-	release := slices.MaxFunc(releases, compareReleases)
-	k := &Kernel{Release: release, Image: byRelease[release], Debug: debug}
-	if debug {
-		tree := filepath.Join(filepath.Dir(k.Image), "lib/modules", release)
-		if _, err := os.Stat(tree); err == nil {
-			k.ModuleTree = tree
-		}
-	}
-	return k, nil
+	return kernels, nil
 }
 
-// newer says whether file a was modified after file b.
-func newer(a, b string) bool {
-	fa, err := os.Stat(a)
+func modTime(file string) time.Time {
+	fi, err := os.Stat(file)
 	if err != nil {
-		return false
+		return time.Time{}
 	}
-	fb, err := os.Stat(b)
-	return err != nil || fa.ModTime().After(fb.ModTime())
+	return fi.ModTime()
+}
+
+// choose returns the kernel that name means, nil if there is none.
+func choose(name string, installed, built []*Kernel) *Kernel {
+	if name == "" {
+		return nil
+	}
+	var best *Kernel
+	for _, k := range slices.Concat(installed, built) {
+		if k.Release == name || k.Debug && name == "debug" {
+			best = k
+		}
+	}
+	if best != nil {
+		return best
+	}
+	for _, k := range installed {
+		if matchRelease(k.Release, name) && (best == nil || better(k, best)) {
+			best = k
+		}
+	}
+	return best
+}
+
+// better says whether a is the better choice for a name that means both.
+func better(a, b *Kernel) bool {
+	if x, y := ordinary(a), ordinary(b); x != y {
+		return x
+	}
+	if x, y := buildable(a), buildable(b); x != y {
+		return x
+	}
+	return compareReleases(a.Release, b.Release) > 0
+}
+
+// ordinary says whether a kernel is none of a special flavour.
+func ordinary(k *Kernel) bool {
+	return !strings.Contains(k.Release, "-rt-") && !strings.Contains(k.Release, "-cloud-")
+}
+
+// buildable says whether modules can be built for a kernel.
+func buildable(k *Kernel) bool {
+	_, err := os.Stat(k.BuildDir())
+	return err == nil
 }
 
 // matchRelease says whether name is release or a beginning of it that ends
@@ -103,7 +141,7 @@ func matchRelease(release, name string) bool {
 	if !ok {
 		return false
 	}
-	return name == "" || rest == "" || strings.ContainsAny(rest[:1], ".-+")
+	return rest == "" || strings.ContainsAny(rest[:1], ".-+")
 }
 
 // compareReleases orders kernel releases: numbers by value, the rest by letters.

@@ -180,6 +180,7 @@ func (r *run) wait(ctx context.Context, exited <-chan error, kill func()) (*Resu
 			r.order(OrderDump)
 			select {
 			case <-exited:
+			case <-r.last:
 			case <-time.After(dumpTime):
 			}
 		}

@@ -55,6 +55,10 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "vmrun: %v\n", err)
 		return exitUsage
 	}
+	if len(o.Args) == 0 {
+		fmt.Println(o.Kernel.Release, o.Kernel.BuildDir())
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	res, err := vm.Run(ctx, o)
@@ -100,11 +104,13 @@ func parse(args []string) (*vm.Options, error) {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {
 		fmt.Println("usage: vmrun -kernel RELEASE [OPTION]... -- COMMAND [ARGUMENT]...")
+		fmt.Println("       vmrun -kernel RELEASE -which")
 		fs.SetOutput(os.Stdout)
 		fs.PrintDefaults()
 	}
-	kernel := fs.String("kernel", "", "kernel `release` in /boot, or the beginning of one (6.12)")
-	debug := fs.Bool("debug", false, "boot the debug kernel that make debug-kernel built")
+	kernel := fs.String("kernel", "", "kernel `release`, the beginning of one (6.12), or debug")
+	debug := fs.Bool("debug", false, "boot the debug kernel that make debug-kernel built last")
+	which := fs.Bool("which", false, "run nothing: print the kernel's release and the directory to build modules against")
 	fs.IntVar(&o.CPUs, "smp", 0, "number of `processors` (default 2; 1 with -icount and -debug)")
 	fs.IntVar(&o.Memory, "mem", 0, "memory in `MiB` (default 2048)")
 	fs.BoolVar(&o.ICount, "icount", false, "count instructions: one nanosecond is one instruction")
@@ -121,12 +127,21 @@ func parse(args []string) (*vm.Options, error) {
 		return nil, err
 	}
 	o.Args, o.LeakCheck = fs.Args(), !*noLeakCheck
-	if len(o.Args) == 0 {
-		return nil, errors.New("no command given, see vmrun -help")
+	if *debug && *kernel == "" {
+		*kernel = "debug"
 	}
 	var err error
-	if o.Kernel, err = vm.FindKernel(*kernel, *debug); err != nil {
+	if o.Kernel, err = vm.FindKernel(*kernel); err != nil {
 		return nil, err
+	}
+	switch {
+	case *debug && !o.Kernel.Debug:
+		return nil, fmt.Errorf("%s is not a debug kernel", o.Kernel.Release)
+	case *which:
+		o.Args = nil
+		return o, nil
+	case len(o.Args) == 0:
+		return nil, errors.New("no command given, see vmrun -help")
 	}
 	if err := complete(o, env); err != nil {
 		return nil, err
