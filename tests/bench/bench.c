@@ -476,16 +476,22 @@ static struct request xdp_on, xdp_off, prog_set, prog_replace[2], prog_del;
 static int prog_fd[2];
 static unsigned int turn;
 
-static int op_link(void)
+static int link_create(int prog)
 {
 	union bpf_attr attr = { .link_create = {
-		.prog_fd = prog_fd[0], .target_ifindex = veth,
+		.prog_fd = prog, .target_ifindex = veth,
 		.attach_type = BPF_XDP, .flags = XDP_FLAGS_DRV_MODE,
 	} };
 	int fd = bpf(BPF_LINK_CREATE, &attr);
 
-	if (fd < 0 || close(fd))
+	if (fd < 0)
 		die("attach by link");
+	return fd;
+}
+
+static int op_link(void)
+{
+	close(link_create(prog_fd[0]));
 	return 1;
 }
 
@@ -552,14 +558,7 @@ static void prog_request(struct request *r, uint16_t family, int fd, uint32_t ho
 
 static void measure_replace(void)
 {
-	union bpf_attr attr = { .link_create = {
-		.prog_fd = prog_fd[0], .target_ifindex = veth,
-		.attach_type = BPF_XDP, .flags = XDP_FLAGS_DRV_MODE,
-	} };
-
-	link_fd = bpf(BPF_LINK_CREATE, &attr);
-	if (link_fd < 0)
-		die("attach by link");
+	link_fd = link_create(prog_fd[0]);
 	measure("BPF_LINK_UPDATE", op_link_replace, true);
 	close(link_fd);
 	if (!control)
@@ -612,12 +611,14 @@ static void once(void)
 	doors_setup();
 	measure("map lookup stats own", op_lookup_own, false);
 	measure("map lookup stats driver", op_lookup_drv, false);
-	measure("map lookup prog", op_lookup_prog, false);
 	measure("map lookup caps", op_lookup_caps, false);
 	measure("stats-get own", op_do_own, false);
 	measure("stats-get driver", op_do_drv, false);
-	measure("prog-get", op_do_prog, false);
 	measure("caps-get", op_do_caps, false);
+	link_fd = link_create(prog_load(0));
+	measure("map lookup prog", op_lookup_prog, false);
+	measure("prog-get", op_do_prog, false);
+	close(link_fd);
 }
 
 static void iterate(void)
