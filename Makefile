@@ -43,7 +43,7 @@ build/xdpctl-nl:
 	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/xdpctl-nl
 build/vmrun build/brief build/demo build/bench: build/%:
 	@$(GO) build -o $@ ./tests/$*
-build/bench-c: tests/bench/bench.c kmod/uapi/xdpctl.h
+build/bench-c: tests/bench/bench.c tests/bench/raw.h kmod/uapi/xdpctl.h
 	@mkdir -p build
 	@$(CC) -O2 -Wall -Wextra -static -Ikmod/uapi -o $@ $<
 

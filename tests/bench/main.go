@@ -41,7 +41,7 @@ type options struct {
 
 func main() {
 	var opts options
-	flag.StringVar(&opts.build, "build", "build", "`directory` of bench/raw and RELEASE/xdpctl.ko; results go to bench/RELEASE.json")
+	flag.StringVar(&opts.build, "build", "build", "`directory` of bench-c and RELEASE/xdpctl.ko; figures go to RELEASE/bench.json")
 	flag.IntVar(&opts.sizes, "sizes", len(sizes), "how many of the numbers of netdevs to iterate over")
 	flag.Parse()
 	sizes = sizes[:min(opts.sizes, len(sizes))]
@@ -64,7 +64,7 @@ func mainErr(opts options) error {
 	}
 	release := unix.ByteSliceToString(uts.Release[:])
 	r := &runner{
-		raw:    filepath.Join(opts.build, "bench", "raw"),
+		raw:    filepath.Join(opts.build, "bench-c"),
 		module: filepath.Join(opts.build, release, "xdpctl.ko"),
 		report: Report{Release: release, CPUs: runtime.NumCPU()},
 	}
@@ -77,7 +77,7 @@ func mainErr(opts options) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(opts.build, "bench", release+".json"), append(out, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(opts.build, release, "bench.json"), append(out, '\n'), 0o644)
 }
 
 // runner makes the figures of a Report.

@@ -32,7 +32,7 @@ const (
 var onceNames = []string{
 	"getppid", hashLookup, "ethtool -S ioctl", getStats, "ethtool CHANNELS_GET", "RTM_GETLINK", "",
 	lookupOwn, lookupDriver, "map lookup prog", "map lookup caps",
-	statsGetOwn, statsGetDriver, "prog-get", "caps-get", "",
+	statsGetOwn, statsGetOwn + ", ACK", statsGetDriver, "prog-get", "caps-get", "",
 	"BPF_LINK_CREATE, close", "RTM_SETLINK xdp on, off", attachNetlink, attachMap,
 	"BPF_LINK_UPDATE", replaceNetlink, replaceMap,
 }
@@ -161,9 +161,17 @@ func (r *Report) print(w io.Writer) {
 		batches, clock, number(r.find(clock, langC, 0).Min))
 	r.printOnce(w)
 	r.printIterate(w)
-	fmt.Fprintf(w, "\n%-34s%9s\n", "the module, a frame", "")
-	fmt.Fprintf(w, "%-34s%9s\n", "aborted: exception probe", number(r.ExceptionProbe))
-	fmt.Fprintf(w, "%-34s%9s\n", "dropped: nothing", number(r.OtherFrames))
+	row(w, "\n%-34s%9s%9s%9s%9s", "a frame into a veth, module", "before", "loaded", "after", "costs")
+	for _, f := range []struct {
+		verdict string
+		costs   float64
+	}{{"aborted", r.ExceptionProbe}, {"drop", r.OtherFrames}} {
+		line := fmt.Sprintf("%-34s", f.verdict)
+		for _, phase := range []string{"before", "loaded", "after"} {
+			line += fmt.Sprintf("%9s", number(r.find("frame "+f.verdict+", module "+phase, langC, 0).Min))
+		}
+		row(w, "%s%9s", line, number(f.costs))
+	}
 
 	met := 0
 	fmt.Fprintf(w, "\n%-64s%9s%9s\n", "target", "at most", "is")
