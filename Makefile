@@ -16,7 +16,9 @@ KERNEL  ?= $(KERNELS)
 
 # The VM suite: what is tested, how long a package may take, rounds of the stress
 # cases, tests to run (all if empty), and more options for vmrun.
-PACKAGES ?= ./tests/...
+# TOOLS are the programs below tests/ that are no tests of the kernel.
+TOOLS    := ./tests/vmrun ./tests/brief
+PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief)$$')
 TIMEOUT  ?= 20m
 ROUNDS   ?=
 RUN      ?=
@@ -132,7 +134,7 @@ go-test = $(GO) test -json $(2) 2>&1 | build/brief -log build/log/$(1)-full.log
 .PHONY: unit
 unit: build/brief  ## tests that need no other kernel
 	@mkdir -p build/log; rm -f build/log/$@-full.log
-	@$(call go-test,$@,$$($(GO) list ./... | grep -v /tests/))
+	@$(call go-test,$@,$$($(GO) list ./... | grep -Ev '/tests/' ; $(GO) list $(TOOLS)))
 
 .PHONY: vm
 vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RUN=, ROUNDS=, PACKAGES=

@@ -28,12 +28,12 @@ type archive struct {
 }
 
 func newArchive(w io.Writer) *archive {
-	return &archive{w: bufio.NewWriter(w), dirs: map[string]bool{".": true, "/": true}}
+	return &archive{w: bufio.NewWriter(w), dirs: map[string]bool{"/": true}}
 }
 
 // dir adds a directory and the directories above it, each once.
 func (a *archive) dir(name string) {
-	name = path.Clean(name)
+	name = path.Clean("/" + name)
 	if a.dirs[name] {
 		return
 	}
@@ -67,10 +67,7 @@ func (a *archive) close() error {
 }
 
 func (a *archive) entry(name string, mode uint32, major, minor int, data []byte) {
-	name = path.Clean(name)
-	if path.IsAbs(name) {
-		name = name[1:]
-	}
+	name = path.Clean("/" + name)[1:]
 	a.ino++
 	nlink := 1
 	if mode&modeDir == modeDir {
