@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package stress
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// faults makes the nth allocation of this thread fail.
+type faults struct{ fd int }
+
+// openFaults prepares the kernel for the failure of any allocation, without a
+// report of each. It returns nil on a kernel that cannot do it, which the
+// stock kernels cannot.
+func openFaults(t *testing.T) *faults {
+	t.Helper()
+	const dir = "/sys/kernel/debug/"
+	if _, err := os.Stat(dir + "failslab"); errors.Is(err, os.ErrNotExist) {
+		if debugKernel() {
+			t.Fatal("the debug kernel has no failslab")
+		}
+		return nil
+	}
+	for file, value := range map[string]string{
+		"failslab/ignore-gfp-wait":        "N",
+		"failslab/cache-filter":           "N",
+		"failslab/verbose":                "0",
+		"fail_page_alloc/ignore-gfp-wait": "N",
+		"fail_page_alloc/min-order":       "0",
+		"fail_page_alloc/verbose":         "0",
+	} {
+		old, err := os.ReadFile(dir + file)
+		if err == nil {
+			err = os.WriteFile(dir+file, []byte(value), 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.WriteFile(dir+file, old, 0) })
+	}
+	runtime.LockOSThread()
+	fd, err := unix.Open("/proc/thread-self/fail-nth", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.Close(fd)
+		runtime.UnlockOSThread()
+	})
+	return &faults{fd}
+}
+
+// inject runs op with the nth allocation failing. Done is set if op makes less
+// than n of them.
+func (f *faults) inject(n int, op func() error) (err error, done bool) {
+	order, answer := []byte(strconv.Itoa(n)), make([]byte, 16)
+	if _, err := unix.Pwrite(f.fd, order, 0); err != nil {
+		return err, true
+	}
+	err = op()
+	// What is left must be read before anything else allocates.
+	m, rerr := unix.Pread(f.fd, answer, 0)
+	_, werr := unix.Pwrite(f.fd, []byte("0"), 0)
+	if rerr != nil || werr != nil {
+		return fmt.Errorf("read what is left of the fault: %w", errors.Join(rerr, werr)), true
+	}
+	left, aerr := strconv.Atoi(strings.TrimSpace(string(answer[:m])))
+	if aerr != nil {
+		return aerr, true
+	}
+	return err, left > 0
+}
+
+// subject is an operation whose allocations are made to fail, one after the
+// other.
+type subject struct {
+	name string
+	// before brings about the state that op begins with.
+	before func() error
+	op     func() error
+	// after is called when op failed, and looks whether the state is as it
+	// was before.
+	after func() error
+	// undo is called when op succeeded.
+	undo func() error
+	// stride leaves allocations out, except in a soak.
+	stride int
+}
+
+// clean are the errnos that a failed allocation may come to: the second is
+// that of a socket.
+var clean = []unix.Errno{unix.ENOMEM, unix.ENOBUFS}
+
+// run makes every allocation of the operation fail in turn, until it passes
+// without.
+func (s *subject) run(t *testing.T, f *faults) {
+	t.Helper()
+	y := newTally()
+	step := 1
+	if s.stride > 1 && rounds(t, 1) < soakRounds {
+		step = s.stride
+	}
+	n := 1
+	for ; ; n += step {
+		if s.before != nil {
+			if err := s.before(); err != nil {
+				t.Fatalf("before %s, allocation %d: %v", s.name, n, err)
+			}
+		}
+		err, done := f.inject(n, s.op)
+		if errors.Is(err, errLost) && !done {
+			// Done or not: the core could not say.
+			y.add(s.name, "answer lost")
+			continue
+		}
+		if cerr := y.check(s.name, err, clean...); cerr != nil {
+			t.Errorf("allocation %d: %v", n, cerr)
+		}
+		next := s.after
+		if err == nil {
+			next = s.undo
+		}
+		if next != nil {
+			if nerr := next(); nerr != nil {
+				t.Errorf("after allocation %d of %s failed (%v): %v", n, s.name, err, nerr)
+			}
+		}
+		if done {
+			if err != nil {
+				t.Errorf("%s: got %v without any failure", s.name, err)
+			}
+			break
+		}
+	}
+	t.Logf("%d allocations", (n-1)/step*step)
+	y.report(t, 0)
+}
+
+// errLost says that a request was sent and its answer did not come.
+var errLost = errors.New("answer lost")
+
+// state is what is attached to a netdev, as seen without any fault.
+func (w *world) state(judge *nlDoor, dev uint32) (state, error) {
+	st, err := judge.get(prog, dev, family.QueueAll)
+	if errors.Is(err, unix.ENOENT) {
+		return state{}, nil
+	}
+	return st, err
+}
+
+// programs are the subjects that change and read what is attached, through one
+// door.
+func programs(w *world, name string, via door, judge *nlDoor, dev uint32) []*subject {
+	is := func(id uint32) func() error {
+		return func() error {
+			st, err := w.state(judge, dev)
+			if err != nil {
+				return err
+			}
+			if st.prog != id || id != 0 && st.owner != family.OwnerModule {
+				return fmt.Errorf("%+v is attached, want program %d", st, id)
+			}
+			return nil
+		}
+	}
+	clear := func() error {
+		if err := judge.del(dev); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		return nil
+	}
+	attached := func() error {
+		if err := clear(); err != nil {
+			return err
+		}
+		return judge.set(dev, change{prog: w.pass})
+	}
+	list := []*subject{
+		{
+			name: "add", before: clear, after: is(0), undo: is(w.pass.ID),
+			op: func() error { return via.set(dev, change{prog: w.pass, how: family.UpdateNoexist}) },
+		}, {
+			name: "add generic", before: clear, after: is(0), undo: is(w.pass.ID),
+			op: func() error { return via.set(dev, change{prog: w.pass, mode: family.ModeGeneric}) },
+		}, {
+			name: "replace", before: attached, after: is(w.pass.ID), undo: is(w.drop.ID),
+			op: func() error {
+				return via.set(dev, change{prog: w.drop, how: family.UpdateExist, expect: w.pass.ID})
+			},
+		}, {
+			name: "delete", before: attached, after: is(w.pass.ID), undo: is(0),
+			op: func() error { return via.del(dev) },
+		},
+	}
+	for _, tb := range tables {
+		queue := uint32(0)
+		if tb == prog {
+			queue = family.QueueAll
+		}
+		list = append(list, &subject{name: "get " + tb.name, before: attached, op: func() error {
+			_, err := via.get(tb, dev, queue)
+			return err
+		}}, &subject{name: "walk over " + tb.name, op: func() error {
+			entries, _, err := via.walk(tb)
+			if _, ok := find(entries, dev); err == nil && !ok {
+				return errors.New("an entry was left out, and nobody said so")
+			}
+			return err
+		}})
+	}
+	fresh, _ := via.(*freshDoor)
+	for _, s := range list {
+		s.name = name + " " + s.name
+		if fresh == nil {
+			continue
+		}
+		before := s.before
+		s.before = func() error {
+			fresh.renew()
+			if before == nil {
+				return nil
+			}
+			return before()
+		}
+	}
+	return list
+}
+
+// indexed makes sure that the module knows the netdevs of the namespace, no
+// more and no less.
+func (w *world) indexed(judge *nlDoor) error {
+	list, _, err := judge.walk(caps)
+	if err != nil {
+		return err
+	}
+	links := w.ns.Links()
+	for _, l := range links {
+		if _, ok := find(list, uint32(l.Index)); !ok {
+			return fmt.Errorf("the module does not know %s", l.Name)
+		}
+	}
+	if len(links) != len(list) {
+		return fmt.Errorf("the module knows %d netdevs, rtnetlink %d", len(list), len(links))
+	}
+	return nil
+}
+
+// netdevs are the subjects that go through the module's notifier and through
+// its control devices. Rtnetlink may lose its own answer, so a netdev may be
+// there or not after a failure, but the module must agree.
+func netdevs(w, there *world, judge *nlDoor) []*subject {
+	settle := func(name string) func() error {
+		return func() error {
+			if err := w.indexed(judge); err != nil {
+				return err
+			}
+			w.ns.DelLink(name)
+			return w.indexed(judge)
+		}
+	}
+	var fd int
+	list := []*subject{{
+		name: "add netdev", after: settle("fault0"), undo: settle("fault0"), stride: 5,
+		op: func() error { return w.ns.NewLink("fault0", "dummy", nil) },
+	}, {
+		name: "delete netdev", after: settle("fault0"), undo: settle("fault0"), stride: 5,
+		before: func() error { return w.ns.NewLink("fault0", "dummy", nil) },
+		op:     func() error { return w.ns.DelLink("fault0") },
+	}, {
+		name: "add control device", after: settle(ctlName), undo: settle(ctlName), stride: 5,
+		op: func() error { return w.ns.NewLink(ctlName, "xdpctl", nil) },
+	}}
+	for _, tb := range tables {
+		list = append(list, &subject{
+			name: "create " + tb.name,
+			op:   func() (err error) { fd, err = createMap(tb, there.ctl); return err },
+			undo: func() error { return unix.Close(fd) },
+		})
+	}
+	return list
+}
+
+// newNetNS is a namespace made and left under faults.
+func newNetNS() *subject {
+	var old int
+	return &subject{
+		name: "make namespace", stride: 23,
+		before: func() (err error) {
+			old, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			return err
+		},
+		op:    func() error { return unix.Unshare(unix.CLONE_NEWNET) },
+		after: func() error { return unix.Close(old) },
+		undo: func() error {
+			defer unix.Close(old)
+			return unix.Setns(old, unix.CLONE_NEWNET)
+		},
+	}
+}
+
+// TestFaults makes every single allocation of every operation fail.
+func TestFaults(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		f := openFaults(t)
+		if f == nil {
+			t.Log("this kernel cannot make allocations fail")
+			return
+		}
+		w, there := newWorld(t), newWorld(t)
+		judge := w.netlink()
+		dev := w.veth("veth")
+		old, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		// This thread is in the namespace for what changes programs.
+		enter := func(ns *testutil.NetNS, subjects []*subject) {
+			if err := unix.Setns(ns.FD(), unix.CLONE_NEWNET); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Setns(int(old.Fd()), unix.CLONE_NEWNET)
+			for _, s := range subjects {
+				s.run(t, f)
+			}
+		}
+		enter(w.ns, programs(w, "netlink", &freshDoor{t: t, id: judge.g.Family}, judge, dev))
+		enter(w.ns, programs(w, "map", w.maps(), judge, dev))
+		w.ns.Del(ctlName)
+		enter(there.ns, netdevs(w, there, judge))
+		newNetNS().run(t, f)
+	})
+}
+
+// TestFaultsLoad makes allocations fail while the module is loaded.
+func TestFaultsLoad(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		f := openFaults(t)
+		if f == nil {
+			t.Log("this kernel cannot make allocations fail")
+			return
+		}
+		if err := testutil.UnloadModule(deferred); err != nil {
+			t.Fatal(err)
+		}
+		loaded := func() bool { _, err := testutil.ModuleRefs(); return err == nil }
+		s := &subject{
+			name: "load module", stride: 29,
+			op: func() error { return testutil.LoadModule() },
+			after: func() error {
+				if loaded() {
+					return errors.New("the module is loaded nevertheless")
+				}
+				return nil
+			},
+			undo: func() error { return testutil.UnloadModule(deferred) },
+		}
+		s.run(t, f)
+		if err := testutil.LoadModule(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// freshDoor is the netlink door through a new socket each time: one that an
+// answer got lost on may hold a dump that never ends.
+type freshDoor struct {
+	t  *testing.T
+	id uint16
+	d  *nlDoor
+}
+
+// renew is called outside of what is to fail.
+func (d *freshDoor) renew() {
+	if d.d != nil {
+		d.d.g.Close()
+	}
+	d.d = dialNetlink(d.t, d.id)
+}
+
+// lost tells an answer that got lost from one that says so.
+func lost(err error) error {
+	if err != nil && strings.HasPrefix(err.Error(), "receive: ") && errors.Is(err, unix.ENOBUFS) {
+		return errLost
+	}
+	return err
+}
+
+func (d *freshDoor) get(tb *table, ifindex, queue uint32) (state, error) {
+	st, err := d.d.get(tb, ifindex, queue)
+	return st, lost(err)
+}
+
+func (d *freshDoor) set(ifindex uint32, c change) error { return lost(d.d.set(ifindex, c)) }
+
+func (d *freshDoor) del(ifindex uint32) error { return lost(d.d.del(ifindex)) }
+
+func (d *freshDoor) walk(tb *table) ([]entry, bool, error) {
+	list, intr, err := d.d.walk(tb)
+	return list, intr, lost(err)
+}

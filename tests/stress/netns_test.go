@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package stress
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// mortal is a namespace that is about to end, with a control device, and with
+// programs attached through both doors.
+type mortal struct {
+	*world
+	tally *tally
+	netlk *nlDoor
+	maps  *mapDoor
+	devs  []uint32
+}
+
+// newMortal makes one. Its netdevs are a pair within it, one half of a pair
+// whose other half is elsewhere, and one without native mode.
+func newMortal(t *testing.T, y *tally, progs *world, genl uint16) *mortal {
+	t.Helper()
+	ns := testutil.NewNetNS(t)
+	m := &mortal{
+		world: &world{T: t, ns: ns, ctl: ns.AddControl(ctlName), pass: progs.pass, drop: progs.drop},
+		tally: y,
+	}
+	a, b := ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
+	half, _ := ns.AddVeth("half", fmt.Sprintf("half%d", time.Now().UnixNano()%1e9), testutil.VethOptions{PeerNS: progs.ns})
+	m.devs = []uint32{uint32(a), uint32(b), uint32(half), uint32(ns.AddDummy("dummy0"))}
+	m.maps = m.world.maps()
+	ns.Do(func() { m.netlk = dialNetlink(t, genl) })
+	return m
+}
+
+// fill attaches a program to every netdev, through one door and the other. The
+// socket, which holds the namespace, is closed.
+func (m *mortal) fill() {
+	defer m.netlk.g.Close()
+	for i, dev := range m.devs {
+		via := door(m.netlk)
+		if i%2 == 1 {
+			via = m.maps
+		}
+		if err := via.set(dev, change{prog: m.pass, how: family.UpdateNoexist}); err != nil {
+			m.Errorf("attach to netdev %d of a new namespace: %v", dev, err)
+		}
+	}
+}
+
+// busy changes programs from within until told to stop, and so is the last
+// that holds the namespace.
+func (m *mortal) busy(stop <-chan struct{}) func() error {
+	return func() error {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return nil
+			default:
+			}
+			c := change{prog: m.drop}
+			if n%2 == 1 {
+				c.prog = m.pass
+			}
+			if err := m.maps.set(m.devs[n%len(m.devs)], c); err != nil {
+				return fmt.Errorf("replace in a namespace that is held: %w", err)
+			}
+		}
+	}
+}
+
+// outside uses the maps of the namespace from another one until they are dead.
+func (m *mortal) outside() error {
+	for end := time.Now().Add(deferred); ; {
+		list, _, err := m.maps.walk(prog)
+		if err := m.tally.check("iterate", err, unix.ENODEV); err != nil {
+			return err
+		}
+		if errors.Is(err, unix.ENODEV) {
+			break
+		}
+		m.tally.add("programs seen", fmt.Sprint(len(list)))
+		if err := m.tally.check("update", m.maps.set(m.devs[0], change{prog: m.drop}), unix.EXDEV, unix.ENODEV); err != nil {
+			return err
+		}
+		if err := m.tally.check("delete", m.maps.del(m.devs[1]), unix.EXDEV, unix.ENODEV); err != nil {
+			return err
+		}
+		_, err = m.maps.get(caps, m.devs[0], 0)
+		if err := m.tally.check("get", err, unix.ENOENT, unix.ENODEV); err != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the control map of a dead namespace works after %v", deferred)
+		}
+	}
+	for tb := range m.maps.fd {
+		if _, err := m.maps.get(tb, m.devs[0], 0); !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("get from a dead %s: got %v, want %v", tb.name, err, unix.ENODEV)
+		}
+	}
+	return nil
+}
+
+// TestNetNS ends namespaces with attachments while their control maps are in
+// use.
+func TestNetNS(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		y := newTally()
+		w := newWorld(t)
+		genl := w.netlink().g.Family
+		links := len(testutil.XDPLinks(t))
+		done := newCrew(t).times(rounds(t, 5), func(i int) {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				m := newMortal(t, y, w, genl)
+				m.ns.Do(m.fill)
+				c := newCrew(t)
+				defer c.halt()
+				stop := make(chan struct{})
+				c.run(m.ns, m.busy(stop))
+				c.run(nil, m.outside)
+				c.run(w.ns, m.outside)
+				m.ns.Close()
+				pause(10 * time.Millisecond)
+				close(stop)
+				c.wg.Wait()
+			})
+		})
+		testutil.Eventually(t, deferred, "the attachments to go", func() bool {
+			return len(testutil.XDPLinks(t)) == links
+		})
+		y.report(t, done, "iterate: ok", "iterate: ENODEV", "update: EXDEV", "delete: EXDEV", "get: ok",
+			"programs seen: 4", "programs seen: 0")
+	})
+}

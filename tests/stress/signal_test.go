@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package stress
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// sigaction is the kernel's struct sigaction.
+type sigaction struct {
+	handler, flags, restorer, mask uint64
+}
+
+const saRestart = 0x10000000
+
+// catchWithoutRestart has a signal handled in a way that does not restart
+// system calls, unlike what the Go runtime does. It returns how often the
+// signal came.
+func catchWithoutRestart(t *testing.T, sig unix.Signal) *atomic.Int64 {
+	t.Helper()
+	ch := make(chan os.Signal, 64)
+	signal.Notify(ch, sig)
+	var sa sigaction
+	if err := rtSigaction(sig, nil, &sa); err != nil {
+		t.Fatal(err)
+	}
+	sa.flags &^= saRestart
+	if err := rtSigaction(sig, &sa, nil); err != nil {
+		t.Fatal(err)
+	}
+	n := new(atomic.Int64)
+	go func() {
+		for range ch {
+			n.Add(1)
+		}
+	}()
+	t.Cleanup(func() {
+		signal.Stop(ch)
+		close(ch)
+	})
+	return n
+}
+
+func rtSigaction(sig unix.Signal, set, old *sigaction) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
+		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("set signal action: %w", errno)
+	}
+	return nil
+}
+
+// sigevent is the kernel's struct sigevent for SIGEV_THREAD_ID.
+type sigevent struct {
+	value         uint64
+	signo, notify int32
+	tid           int32
+	_             [44]byte
+}
+
+const sigevThreadID = 4
+
+// storm sends a signal to the calling thread at an interval, until the
+// function that it returns is called.
+func storm(sig unix.Signal, interval time.Duration) (stop func(), err error) {
+	ev := sigevent{signo: int32(sig), notify: sigevThreadID, tid: int32(unix.Gettid())}
+	var id int32
+	if _, _, errno := unix.RawSyscall(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC,
+		uintptr(unsafe.Pointer(&ev)), uintptr(unsafe.Pointer(&id))); errno != 0 {
+		return nil, fmt.Errorf("create timer: %w", errno)
+	}
+	ts := unix.NsecToTimespec(int64(interval))
+	its := [2]unix.Timespec{ts, ts}
+	if _, _, errno := unix.RawSyscall6(unix.SYS_TIMER_SETTIME, uintptr(id), 0,
+		uintptr(unsafe.Pointer(&its[0])), 0, 0, 0); errno != 0 {
+		return nil, fmt.Errorf("set timer: %w", errno)
+	}
+	return func() { unix.RawSyscall(unix.SYS_TIMER_DELETE, uintptr(id), 0, 0) }, nil
+}
+
+// contend keeps RTNL busy with netdevs that come and go.
+func contend(ns *testutil.NetNS, name string) func() error {
+	return func() error {
+		if err := ns.NewLink(name, "dummy", nil); err != nil {
+			return err
+		}
+		return ns.DelLink(name)
+	}
+}
+
+// TestSignals changes programs and looks them up through control maps in a
+// storm of signals, while RTNL is busy. Every result is known beforehand.
+func TestSignals(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		w := newWorld(t)
+		y := newTally()
+		maps := w.maps()
+		caught := catchWithoutRestart(t, unix.SIGUSR1)
+		want := rounds(t, 40)
+		dev := w.ns.AddDummy("dummy")
+		c := newCrew(t)
+		defer c.halt()
+		busy := testutil.NewNetNS(t)
+		c.loop(nil, contend(busy, "busy0"))
+		finished := make(chan int)
+		o := &owner{world: w, tally: y, dev: uint32(dev)}
+		c.run(w.ns, func() error {
+			defer close(finished)
+			stop, err := storm(unix.SIGUSR1, 700*time.Microsecond)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			for i := range 10 * want {
+				if err := o.storming(maps); err != nil {
+					return fmt.Errorf("change %d: %w", i, err)
+				}
+			}
+			return nil
+		})
+		<-finished
+		c.halt()
+		t.Logf("%d signals came", caught.Load())
+		if caught.Load() == 0 {
+			t.Error("no signal came")
+		}
+		y.report(t, want, "replace or add: ok", "replace: ok", "replace: ENOENT", "add: ok", "add: EEXIST",
+			"delete: ok", "delete: ENOENT", "lookup: ok", "lookup: ENOENT")
+	})
+}
+
+// storming makes a change and compares, all through the map door.
+func (o *owner) storming(maps *mapDoor) error {
+	o.n++
+	// The order is such that every operation meets both states.
+	ops := []func() error{
+		func() error { return o.known("delete", maps.del(o.dev), o.has != nil, unix.ENOENT, nil) },
+		func() error {
+			err := maps.set(o.dev, change{prog: o.drop, how: family.UpdateExist})
+			return o.known("replace", err, o.has != nil, unix.ENOENT, o.drop)
+		},
+		func() error {
+			err := maps.set(o.dev, change{prog: o.pass, how: family.UpdateNoexist})
+			return o.known("add", err, o.has == nil, unix.EEXIST, o.pass)
+		},
+		func() error { return o.known("replace or add", maps.set(o.dev, change{prog: o.drop}), true, 0, o.drop) },
+	}
+	order := []int{3, 1, 2, 0, 0, 1, 2, 2, 1, 3, 0}
+	if err := ops[order[o.n%len(order)]](); err != nil {
+		return err
+	}
+	st, err := maps.get(prog, o.dev, family.QueueAll)
+	if err := o.tally.check("lookup", err, unix.ENOENT); err != nil {
+		return err
+	}
+	if o.has == nil != errors.Is(err, unix.ENOENT) || o.has != nil && o.has.ID != st.prog {
+		return fmt.Errorf("lookup: got %+v (%v), want program %+v", st, err, o.has)
+	}
+	return nil
+}
+
+// known compares the result of a change that is known to succeed or not.
+func (o *owner) known(what string, err error, succeeds bool, refusal unix.Errno, after *testutil.Prog) error {
+	if succeeds {
+		if err := o.tally.check(what, err); err != nil {
+			return err
+		}
+		o.has = after
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%s: got success, want %v", what, refusal)
+	}
+	return o.tally.check(what, err, refusal)
+}
+
+// slow is how long a lookup takes that had to wait.
+const slow = 3 * time.Millisecond
+
+// TestLookupContended looks up through control maps while RTNL is busy, once
+// in a storm of signals and once without: the answer is right, and who waits
+// sleeps.
+func TestLookupContended(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		w := newWorld(t)
+		maps := w.maps()
+		catchWithoutRestart(t, unix.SIGUSR1)
+		dev := w.veth("veth")
+		if err := w.netlink().set(dev, change{prog: w.pass}); err != nil {
+			t.Fatal(err)
+		}
+		for _, signals := range []bool{false, true} {
+			name := "calm"
+			if signals {
+				name = "storm"
+			}
+			t.Run(name, func(t *testing.T) {
+				c := newCrew(t)
+				defer c.halt()
+				for i := range 3 {
+					c.loop(nil, contend(testutil.NewNetNS(t), fmt.Sprintf("busy%d", i)))
+				}
+				finished := make(chan int)
+				c.run(w.ns, func() error {
+					defer close(finished)
+					return contended(t, maps, dev, w.pass.ID, signals, 50*rounds(t, 20))
+				})
+				<-finished
+			})
+		}
+	})
+}
+
+// contended makes n lookups and measures what became of the time of those that
+// were slow.
+func contended(t *testing.T, maps *mapDoor, dev, want uint32, signals bool, n int) error {
+	if signals {
+		stop, err := storm(unix.SIGUSR1, time.Millisecond)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	var waits, slept int
+	var wall, cpu time.Duration
+	for i := range n {
+		sleeps, used := usage()
+		start := time.Now()
+		if i%8 == 7 {
+			if _, err := maps.get(stats, dev, 0); err != nil {
+				return fmt.Errorf("lookup of statistics: %w", err)
+			}
+		} else {
+			st, err := maps.get(prog, dev, family.QueueAll)
+			if err != nil || st.prog != want {
+				return fmt.Errorf("lookup: got %+v, %w, want program %d", st, err, want)
+			}
+		}
+		took := time.Since(start)
+		sleepsAfter, usedAfter := usage()
+		if sleepsAfter > sleeps {
+			slept++
+		}
+		if took > slow {
+			waits++
+			wall += took
+			cpu += usedAfter - used
+		}
+	}
+	t.Logf("%d lookups, %d slept, %d were slow: %v with %v of processor time", n, slept, waits, wall, cpu)
+	if waits > 10 && cpu > wall*2/3 {
+		return errors.New("who waits for RTNL spins")
+	}
+	return nil
+}
+
+// usage is how often the calling thread went to sleep, and how long it ran.
+func usage() (sleeps int64, ran time.Duration) {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &ru); err != nil {
+		return 0, 0
+	}
+	return ru.Nvcsw, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
