@@ -4,6 +4,7 @@ package family
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -71,18 +72,29 @@ func (t *clientTable[K, V, PK, PV]) Lookup(ctx context.Context, k *K, v *V) erro
 // Update implements Table. What the other side replies is not told: who wants to
 // know it looks it up.
 func (t *clientTable[K, V, PK, PV]) Update(ctx context.Context, k *K, v *V, how Update) error {
-	return t.do(ctx, t.set, func(b []byte) []byte {
+	return t.change(ctx, t.set, func(b []byte) []byte {
 		b = PK(k).AppendAttrs(b)
 		b = t.desc.AppendUpdate(b, how)
 		return PV(v).AppendAttrs(b, true)
-	}, nil)
+	})
 }
 
 // Delete implements Table.
 func (t *clientTable[K, V, PK, PV]) Delete(ctx context.Context, k *K) error {
-	return t.do(ctx, t.del, func(b []byte) []byte {
+	return t.change(ctx, t.del, func(b []byte) []byte {
 		return PK(k).AppendAttrs(b)
-	}, nil)
+	})
+}
+
+// change is do for what changes something, which the other side does only for
+// those who are in the network namespace that is meant. Most are, so that it is
+// tried where the caller is first.
+func (t *clientTable[K, V, PK, PV]) change(ctx context.Context, op *Op, fill func([]byte) []byte) error {
+	err := t.do(ctx, op, fill, nil)
+	if errors.Is(err, syscall.EXDEV) {
+		return t.c.conn.InNetNS(func() error { return t.do(ctx, op, fill, nil) })
+	}
+	return err
 }
 
 // do makes a request with the attributes that fill appends.

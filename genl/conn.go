@@ -264,6 +264,19 @@ func (c *Conn) dialLocked() (*sock, error) {
 	return newSock(s, true)
 }
 
+// InNetNS runs f on a thread in the network namespace of the connection, or in
+// place if it has none. Families that act for the sender of a request, and not
+// only for the socket it comes from, want it of who calls [Conn.Do].
+func (c *Conn) InNetNS(f func() error) error {
+	c.mu.Lock()
+	ns := c.ns
+	c.mu.Unlock()
+	if ns == nil {
+		return f()
+	}
+	return netns.Do(ns, f)
+}
+
 // Do makes a request, calls reply with each message of the answer, in the order
 // in which they come, and returns when the request is acknowledged. Reply may
 // be nil. What the message holds is valid until reply returns.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,4 +76,39 @@ func IsCurrent(f *os.File) (bool, error) {
 		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
 	return here.Dev == there.Dev && here.Ino == there.Ino, nil
+}
+
+// Do runs fn on a thread in the network namespace f. Goroutines that fn starts
+// are elsewhere.
+//
+// Returns an error matching os.ErrPermission if the calling thread is in
+// another network namespace and may not enter f.
+func Do(f *os.File, fn func() error) error {
+	runtime.LockOSThread()
+	here, err := IsCurrent(f)
+	if err != nil || here {
+		defer runtime.UnlockOSThread()
+		if err != nil {
+			return err
+		}
+		return fn()
+	}
+	old, err := Open("")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer old.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	defer func() {
+		// A thread that cannot go back stays locked, and ends with the
+		// goroutine.
+		if unix.Setns(int(old.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	return fn()
 }

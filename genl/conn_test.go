@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package genl
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// values collects the attribute of replies.
+func values(list *[]uint32) func(Message) error {
+	return func(m Message) error {
+		_, data, _, ok := NextAttr(m.Attrs)
+		if !ok || len(data) != 4 {
+			return ErrMalformed
+		}
+		*list = append(*list, ne.Uint32(data))
+		return nil
+	}
+}
+
+// The bytes were captured from the YNL CLI of Linux 6.12 with
+//
+//	strace -e trace=sendto -e write=3 tools/net/ynl/cli.py --no-schema \
+//		--spec Documentation/netlink/specs/netdev.yaml --do dev-get --json '{"ifindex": 1}'
+//
+// on a kernel that gave family netdev the id 20.
+func TestRequestBytes(t *testing.T) {
+	want := "1c000000140005005e0c000000000000010100000800010001000000"
+	req := Request{
+		Family:  &Family{ID: 20, Version: 1},
+		Command: 1,
+		Attrs:   AppendUint32(nil, 1, 1),
+	}
+	const seq = 0x0c5e
+	got := hex.EncodeToString(appendRequest(nil, &req, unix.NLM_F_ACK, seq))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("request (-want +got):\n%s", diff)
+	}
+
+	// A header of the family's own is padded.
+	req.Header = []byte{1, 2, 3, 4, 5}
+	want = "24000000140005005e0c00000000000001010000" + "0102030405000000" + "0800010001000000"
+	got = hex.EncodeToString(appendRequest(nil, &req, unix.NLM_F_ACK, seq))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("request with a header (-want +got):\n%s", diff)
+	}
+}
+
+func TestDo(t *testing.T) {
+	errReply := errors.New("reply refused")
+	tests := []struct {
+		name   string
+		answer func(r fakeRequestMessage) [][]byte
+		reply  error // of the callback
+		want   []uint32
+		err    error
+	}{
+		{
+			name:   "only acknowledged",
+			answer: func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(0, nil)} },
+		},
+		{
+			name: "reply and acknowledgement apart",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.ack(0, nil)}
+			},
+			want: []uint32{5},
+		},
+		{
+			name: "reply and acknowledgement together",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{join(r.value(0, 5), r.ack(0, nil))}
+			},
+			want: []uint32{5},
+		},
+		{
+			name: "three replies",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{r.value(0, 5), join(r.value(0, 6), r.value(0, 7)), r.ack(0, nil)}
+			},
+			want: []uint32{5, 6, 7},
+		},
+		{
+			name: "stale messages between",
+			answer: func(r fakeRequestMessage) [][]byte {
+				old := r
+				old.seq--
+				return [][]byte{
+					old.value(0, 1), old.ack(syscall.EBUSY, nil), join(old.ack(0, nil), r.value(0, 5)),
+					old.done(0, 0, nil), r.ack(0, nil),
+				}
+			},
+			want: []uint32{5},
+		},
+		{
+			name: "messages that mean nothing",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{
+					message(unix.NLMSG_NOOP, 0, r.seq, nil), message(0x99, 0, r.seq, []byte("whatever")),
+					r.done(0, 0, nil), r.ack(0, nil),
+				}
+			},
+		},
+		{
+			name: "a message of odd length",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{join(message(unix.NLMSG_NOOP, 0, r.seq, []byte("odd")), r.value(0, 5), r.ack(0, nil))}
+			},
+			want: []uint32{5},
+		},
+		{
+			name:   "refused",
+			answer: func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(syscall.EEXIST, nil)} },
+			err:    os.ErrExist,
+		},
+		{
+			name: "refused after a reply",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.ack(syscall.EPERM, nil)}
+			},
+			want: []uint32{5},
+			err:  os.ErrPermission,
+		},
+		{
+			name: "reply not liked",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.value(0, 6), r.ack(0, nil)}
+			},
+			reply: errReply,
+			want:  []uint32{5},
+			err:   errReply,
+		},
+		{
+			name: "reply not liked and then refused",
+			answer: func(r fakeRequestMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.ack(syscall.EOPNOTSUPP, nil)}
+			},
+			reply: errReply,
+			want:  []uint32{5},
+			err:   errors.ErrUnsupported,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, f := dialFake(t, Options{}, tt.answer)
+			for range 3 {
+				var got []uint32
+				collect := values(&got)
+				err := c.Do(t.Context(), fakeRequest(nil), func(m Message) error {
+					return errors.Join(collect(m), tt.reply)
+				})
+				if !errors.Is(err, tt.err) {
+					t.Errorf("got error %v, want %v", err, tt.err)
+				}
+				if err != nil && !strings.HasPrefix(err.Error(), "fake-get: ") {
+					t.Errorf("error %q does not begin with the operation", err)
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("replies (-want +got):\n%s", diff)
+				}
+			}
+			if n := f.dials(); n != 1 {
+				t.Errorf("took %d sockets, want 1", n)
+			}
+		})
+	}
+}
+
+func TestDoReply(t *testing.T) {
+	family := *fakeFamily
+	family.HeaderSize = 5
+	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+		return [][]byte{r.reply(0, 1, 2, 3, 4, 5, 0, 0, 0, 4, 0, 9, 0), r.ack(0, nil)}
+	})
+	req := fakeRequest(nil)
+	req.Family = &family
+	err := c.Do(t.Context(), req, func(m Message) error {
+		want := Message{Command: 7, Version: 3, Header: []byte{1, 2, 3, 4, 5}, Attrs: []byte{4, 0, 9, 0}}
+		if diff := cmp.Diff(want, m); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := c.Do(t.Context(), req, nil); err != nil {
+		t.Error("without a callback:", err)
+	}
+}
+
+// What is broken is an error, and has no effect on the next request.
+func TestDoMalformed(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer func(r fakeRequestMessage) [][]byte
+		err    error
+	}{
+		{"cut off in the header", func(r fakeRequestMessage) [][]byte { return [][]byte{r.value(0, 5)[:9]} }, ErrMalformed},
+		{"longer than it is", func(r fakeRequestMessage) [][]byte {
+			b := r.value(0, 5)
+			return [][]byte{b[:len(b)-1]}
+		}, ErrMalformed},
+		{"shorter than a header", func(r fakeRequestMessage) [][]byte {
+			b := r.value(0, 5)
+			ne.PutUint32(b, headerLen-1)
+			return [][]byte{b}
+		}, ErrMalformed},
+		{"longest length there is", func(r fakeRequestMessage) [][]byte {
+			b := r.value(0, 5)
+			ne.PutUint32(b, ^uint32(0))
+			return [][]byte{b}
+		}, ErrMalformed},
+		{"rest after a message", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{append(r.value(0, 5), 1, 2, 3)}
+		}, ErrMalformed},
+		{"no room for a generic header", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{message(fakeFamily.ID, 0, r.seq, []byte{7, 3, 0})}
+		}, ErrMalformed},
+		{"no room for an errno", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{message(unix.NLMSG_ERROR, 0, r.seq, []byte{0, 0, 0})}
+		}, ErrMalformed},
+		{"no room for the request in an error", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.seq, make([]byte, 19))}
+		}, ErrMalformed},
+		{"no room for the rest of the request in an error", func(r fakeRequestMessage) [][]byte {
+			body := make([]byte, 4+headerLen)
+			ne.PutUint32(body[4:], 0xfffffffe)
+			return [][]byte{message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.seq, body)}
+		}, ErrMalformed},
+		{"longer than the buffer", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{make([]byte, inLen+1)}
+		}, ErrMalformed},
+		{"hung up", func(r fakeRequestMessage) [][]byte { return [][]byte{nil} }, io.ErrUnexpectedEOF},
+		{"hung up after a reply", func(r fakeRequestMessage) [][]byte {
+			return [][]byte{r.value(0, 5), nil}
+		}, io.ErrUnexpectedEOF},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var broken atomic.Bool
+			c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+				if broken.Load() {
+					return tt.answer(r)
+				}
+				return [][]byte{r.value(0, 5), r.ack(0, nil)}
+			})
+			for range 2 {
+				broken.Store(true)
+				if err := c.Do(t.Context(), fakeRequest(nil), nil); !errors.Is(err, tt.err) {
+					t.Errorf("got error %v, want %v", err, tt.err)
+				}
+				cur := c.Dump(t.Context(), fakeRequest(nil))
+				for cur.Next() {
+				}
+				// What breaks off without an error is no end either.
+				if cur.Err() == nil {
+					t.Error("dump: got no error")
+				}
+				broken.Store(false)
+				var got []uint32
+				if err := c.Do(t.Context(), fakeRequest(nil), values(&got)); err != nil {
+					t.Error("after that:", err)
+				}
+				if diff := cmp.Diff([]uint32{5}, got); diff != "" {
+					t.Errorf("after that (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestDoContext(t *testing.T) {
+	late := make(chan struct{})
+	c, f := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+		if len(r.body) > genlHeaderLen {
+			<-late // has an attribute
+		}
+		return [][]byte{r.value(0, r.seq), r.ack(0, nil)}
+	})
+	defer close(late)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Do(ctx, fakeRequest(nil), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("done before: got error %v, want %v", err, context.Canceled)
+	}
+	if n := f.dials(); n != 1 {
+		t.Errorf("done before: took %d sockets, want 1", n)
+	}
+
+	slow := fakeRequest(AppendUint32(nil, 1, 1))
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := c.Do(ctx, slow, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("done while waiting: got error %v, want %v", err, context.DeadlineExceeded)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	cur := c.Dump(ctx, slow)
+	if cur.Next() || !errors.Is(cur.Err(), context.DeadlineExceeded) {
+		t.Errorf("dump done while waiting: got error %v, want %v", cur.Err(), context.DeadlineExceeded)
+	}
+
+	// The answer to what was given up must not become another's.
+	for want := uint32(1); want < 5; want++ {
+		var got []uint32
+		if err := c.Do(t.Context(), fakeRequest(nil), values(&got)); err != nil {
+			t.Fatal("after that:", err)
+		}
+		if diff := cmp.Diff([]uint32{want}, got); diff != "" {
+			t.Errorf("after that (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+		asked <- struct{}{}
+		return nil
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := c.Do(t.Context(), fakeRequest(nil), nil); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Do: got error %v, want %v", err, os.ErrClosed)
+		}
+	})
+	wg.Go(func() {
+		cur := c.Dump(t.Context(), fakeRequest(nil))
+		if cur.Next() || !errors.Is(cur.Err(), os.ErrClosed) {
+			t.Errorf("Dump: got error %v, want %v", cur.Err(), os.ErrClosed)
+		}
+	})
+	<-asked
+	<-asked
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if err := c.Do(t.Context(), fakeRequest(nil), nil); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Do after that: got error %v, want %v", err, os.ErrClosed)
+	}
+	if err := c.Close(); err != nil {
+		t.Error("second time:", err)
+	}
+}
+
+// Many at once, some within the iteration of others, each get their own answer.
+func TestConcurrent(t *testing.T) {
+	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+		_, data, _, _ := NextAttr(r.body[genlHeaderLen:])
+		v := ne.Uint32(data)
+		if r.flag&unix.NLM_F_DUMP != 0 {
+			return [][]byte{r.value(unix.NLM_F_MULTI, v), join(r.value(unix.NLM_F_MULTI, v+1), r.done(0, 0, nil))}
+		}
+		return [][]byte{r.value(0, v), r.ack(0, nil)}
+	})
+	var wg sync.WaitGroup
+	for g := range uint32(32) {
+		wg.Go(func() {
+			for i := range uint32(20) {
+				v := g*1000 + i
+				var dump, do []uint32
+				cur := c.Dump(t.Context(), fakeRequest(AppendUint32(nil, 1, v)))
+				for cur.Next() {
+					values(&dump)(cur.Message())
+					if err := c.Do(t.Context(), fakeRequest(AppendUint32(nil, 1, v)), values(&do)); err != nil {
+						t.Error(err)
+					}
+				}
+				if diff := cmp.Diff([][]uint32{{v, v + 1}, {v, v}}, [][]uint32{dump, do}); diff != "" {
+					t.Errorf("%v (-want +got):\n%s", cur.Err(), diff)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(c.all); n > maxIdle {
+		t.Errorf("%d sockets are kept, want at most %d", n, maxIdle)
+	}
+}
