@@ -133,6 +133,7 @@ static void dev_free_rcu(struct rcu_head *rcu)
 
 static void dev_free(struct xdpctl_dev *xd)
 {
+	xdpctl_prog_dev_del(xd);
 	xdpctl_exception_del(xd);
 	xdpctl_stats_dev_del(xd);
 	call_rcu(&xd->rcu, dev_free_rcu);
@@ -197,9 +198,6 @@ static void dev_unregister(struct net_device *dev)
 	struct xdpctl_dev *xd;
 
 	moving_drop();
-	if (dev->reg_state != NETREG_REGISTERED)
-		xdpctl_prog_dev_gone(dev);
-
 	/* The core says NETDEV_UNREGISTER again while references remain. */
 	xd = xdpctl_dev_get(net, dev->ifindex);
 	if (!xd || xd->dev != dev)
@@ -223,6 +221,9 @@ static int netdev_event(struct notifier_block *nb, unsigned long event,
 		return notifier_from_errno(dev_register(dev));
 	case NETDEV_UNREGISTER:
 		dev_unregister(dev);
+		break;
+	default:
+		xdpctl_stats_dev_event(dev, event);
 		break;
 	}
 	return NOTIFY_DONE;

@@ -10,6 +10,7 @@
 
 #include "gen.h"
 
+struct attachment;
 struct bpf_link;
 struct file;
 
@@ -102,6 +103,10 @@ struct xdpctl_exc {
  * @node: in the hash of exception.c, by @dev
  * @exc: exception counters
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
+ * @attachment: what ctrl_prog.c attached to it, or NULL; under RTNL
+ * @driver: name of the driver if @driver_known, of ctrl_caps.c; written under
+ *	RTNL
+ * @driver_known: @driver is there, and stays
  * @ifindex: index in the xarray of @net
  * @net: netns of @dev, as of the last notification
  * @rcu: frees this
@@ -114,6 +119,9 @@ struct xdpctl_dev {
 	struct hlist_node node;
 	struct xdpctl_exc __percpu *exc;
 	struct xdpctl_drvstats *drv;
+	struct attachment *attachment;
+	char driver[32];
+	bool driver_known;
 	int ifindex;
 	struct net *net;
 	struct rcu_head rcu;
@@ -156,11 +164,12 @@ bool xdpctl_exception_has_redirect_err(void);
 /* ctrl_stats.c: called by the notifier under RTNL */
 void xdpctl_stats_dev_add(struct xdpctl_dev *xd, bool is_new);
 void xdpctl_stats_dev_del(struct xdpctl_dev *xd);
+void xdpctl_stats_dev_event(struct net_device *dev, unsigned long event);
 
 /* ctrl_prog.c */
 int xdpctl_prog_init(void);
 void xdpctl_prog_exit(void);
-void xdpctl_prog_dev_gone(struct net_device *dev);
+void xdpctl_prog_dev_del(struct xdpctl_dev *xd);
 
 /* netlink.c */
 int xdpctl_netlink_init(void);

@@ -25,7 +25,7 @@
  * struct attachment - a program that the module attached
  * @list: in attached, or in gone
  * @link: the BPF link, whose reference is ours
- * @dev: the netdev; valid while in attached
+ * @xd: the netdev; NULL when not in attached
  * @net: netns to tell that it is gone, referenced; NULL while in attached
  * @ifindex: what to tell
  *
@@ -34,7 +34,7 @@
 struct attachment {
 	struct list_head list;
 	struct bpf_link *link;
-	struct net_device *dev;
+	struct xdpctl_dev *xd;
 	struct net *net;
 	u32 ifindex;
 };
@@ -111,31 +111,45 @@ static const char *mode_name(int mode)
 
 static struct attachment *attachment_find(const struct net_device *dev)
 {
-	struct attachment *a;
+	struct xdpctl_dev *xd = xdpctl_dev_get(dev_net(dev), dev->ifindex);
 
 	ASSERT_RTNL();
-	list_for_each_entry(a, &attached, list)
-		if (a->dev == dev)
-			return a;
-	return NULL;
+	return xd ? xd->attachment : NULL;
 }
 
 /* Is @a what is on its netdev, or was it detached behind our back? */
 static bool attachment_is_live(const struct attachment *a)
 {
-	return state_link(a->dev, XDP_MODE_DRV) == a->link ||
-	       state_link(a->dev, XDP_MODE_SKB) == a->link;
+	return state_link(a->xd->dev, XDP_MODE_DRV) == a->link ||
+	       state_link(a->xd->dev, XDP_MODE_SKB) == a->link;
+}
+
+static void attachment_unlist(struct attachment *a)
+{
+	ASSERT_RTNL();
+	list_del(&a->list);
+	a->xd->attachment = NULL;
+	a->xd = NULL;
 }
 
 static void attachment_is_gone(struct attachment *a)
 {
-	ASSERT_RTNL();
+	const struct net_device *dev = a->xd->dev;
+
 	/* NULL for a netns that is going itself: nobody is there to be told */
-	a->net = maybe_get_net(dev_net(a->dev));
-	a->ifindex = a->dev->ifindex;
-	a->dev = NULL;
-	list_move_tail(&a->list, &gone);
+	a->net = maybe_get_net(dev_net(dev));
+	a->ifindex = dev->ifindex;
+	attachment_unlist(a);
+	list_add_tail(&a->list, &gone);
 	queue_work(prog_wq, &gone_wk);
+}
+
+static void reap_dev(const struct net_device *dev)
+{
+	struct attachment *a = attachment_find(dev);
+
+	if (a && !attachment_is_live(a))
+		attachment_is_gone(a);
 }
 
 static void reap(void)
@@ -205,17 +219,16 @@ static void gone_work(struct work_struct *work)
 }
 
 /**
- * xdpctl_prog_dev_gone() - a netdev is being unregistered
- * @dev: the netdev, from which the core has taken the programs already
+ * xdpctl_prog_dev_del() - the module forgets a netdev
+ * @xd: the netdev; if it is being unregistered, the core has taken the program
+ *	already, else the program is detached
  *
  * Context: RTNL.
  */
-void xdpctl_prog_dev_gone(struct net_device *dev)
+void xdpctl_prog_dev_del(struct xdpctl_dev *xd)
 {
-	struct attachment *a = attachment_find(dev);
-
-	if (a)
-		attachment_is_gone(a);
+	if (xd->attachment)
+		attachment_is_gone(xd->attachment);
 }
 
 /* get_next */
@@ -299,12 +312,12 @@ static int lookup_rtnl(struct xdpctl_req *req, u32 ifindex,
 	struct net_device *dev;
 	int mode;
 
-	reap();
 	dev = __dev_get_by_index(req->net, ifindex);
 	if (!dev) {
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		return -ENOENT;
 	}
+	reap_dev(dev);
 	mode = host_mode(dev);
 	hw = state_prog(dev, XDP_MODE_HW);
 	if (mode < 0 && !hw) {
@@ -509,12 +522,12 @@ static struct attachment *find_replaced(struct xdpctl_req *req,
 	int mode, err;
 
 	ASSERT_RTNL();
-	reap();
 	dev = __dev_get_by_index(req->net, c->ifindex);
 	if (!dev) {
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		return ERR_PTR(-ENODEV);
 	}
+	reap_dev(dev);
 	if (xdpctl_ctlmap_is_ctl(dev)) {
 		NL_SET_ERR_MSG(req->extack,
 			       "a control device takes no program");
@@ -593,18 +606,19 @@ static struct bpf_link *link_create(const struct change *c, struct file *file,
 static int attach_settle(struct xdpctl_req *req, const struct change *c,
 			 struct attachment *a)
 {
-	struct net_device *dev;
+	struct xdpctl_dev *xd;
 	int err = -ENODEV;
 
 	rtnl_lock();
-	dev = __dev_get_by_index(req->net, c->ifindex);
-	if (dev) {
-		a->dev = dev;
+	xd = xdpctl_dev_get(req->net, c->ifindex);
+	if (xd) {
+		a->xd = xd;
 		err = a->link->type == BPF_LINK_TYPE_XDP &&
 		      a->link->prog == c->prog &&
 		      attachment_is_live(a) ? 0 : -EBUSY;
 	}
 	if (!err) {
+		xd->attachment = a;
 		list_add_tail(&a->list, &attached);
 		queue_delayed_work(prog_wq, &reap_wk, REAP_INTERVAL);
 	}
@@ -784,12 +798,12 @@ static struct attachment *take_attachment(struct xdpctl_req *req, u32 ifindex)
 	int mode;
 
 	ASSERT_RTNL();
-	reap();
 	dev = __dev_get_by_index(req->net, ifindex);
 	if (!dev) {
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		return ERR_PTR(-ENOENT);
 	}
+	reap_dev(dev);
 	mode = host_mode(dev);
 	if (mode < 0) {
 		NL_SET_ERR_MSG(req->extack, "no program is attached");
@@ -798,7 +812,7 @@ static struct attachment *take_attachment(struct xdpctl_req *req, u32 ifindex)
 	a = attachment_find(dev);
 	if (!a)
 		return ERR_PTR(refuse_foreign(req, dev, mode));
-	list_del(&a->list);
+	attachment_unlist(a);
 	return a;
 }
 
