@@ -273,6 +273,9 @@ func MapIDs() ([]uint32, error) { return bpfIDs(unix.BPF_MAP_GET_NEXT_ID) }
 // ProgIDs lists the ids of all programs.
 func ProgIDs() ([]uint32, error) { return bpfIDs(unix.BPF_PROG_GET_NEXT_ID) }
 
+// LinkIDs lists the ids of all links.
+func LinkIDs() ([]uint32, error) { return bpfIDs(unix.BPF_LINK_GET_NEXT_ID) }
+
 // MapByID opens a map.
 func MapByID(id uint32) (int, error) {
 	return bpf(unix.BPF_MAP_GET_FD_BY_ID, &idAttr{id: id})
@@ -288,7 +291,7 @@ type LinkInfo struct {
 // XDPLinks lists the XDP links of the whole system, by id.
 func XDPLinks(tb testing.TB) map[uint32]LinkInfo {
 	tb.Helper()
-	ids, err := bpfIDs(unix.BPF_LINK_GET_NEXT_ID)
+	ids, err := LinkIDs()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,13 +21,13 @@ type census struct {
 
 func takeCensus() (*census, error) {
 	c := &census{ids: make(map[string]map[uint32]bool), fds: make(map[string]int)}
-	for kind, cmd := range map[string]int{
-		"prog": unix.BPF_PROG_GET_NEXT_ID,
-		"map":  unix.BPF_MAP_GET_NEXT_ID,
-		"link": unix.BPF_LINK_GET_NEXT_ID,
-		"btf":  unix.BPF_BTF_GET_NEXT_ID,
+	for kind, list := range map[string]func() ([]uint32, error){
+		"prog": ProgIDs,
+		"map":  MapIDs,
+		"link": LinkIDs,
+		"btf":  btfIDs,
 	} {
-		ids, err := bpfIDs(cmd)
+		ids, err := list()
 		if err != nil {
 			return nil, fmt.Errorf("list %s ids: %w", kind, err)
 		}
@@ -70,6 +71,34 @@ func (c *census) beyond(old *census) []string {
 		}
 	}
 	return out
+}
+
+// btfIDs lists the BTF objects, without those of the kernel and its modules,
+// which come with a netdev of a new kind.
+func btfIDs() ([]uint32, error) {
+	ids, err := bpfIDs(unix.BPF_BTF_GET_NEXT_ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []uint32
+	for _, id := range ids {
+		fd, err := bpf(unix.BPF_BTF_GET_FD_BY_ID, &idAttr{id: id})
+		if err != nil {
+			continue // gone meanwhile
+		}
+		var info struct {
+			btf         uint64
+			size, id    uint32
+			name        uint64
+			len, kernel uint32
+		}
+		err = ObjInfo(fd, unsafe.Pointer(&info), unsafe.Sizeof(info))
+		unix.Close(fd)
+		if err == nil && info.kernel == 0 {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 var splat = regexp.MustCompile(`WARNING:|BUG:|Oops|Call Trace:|KASAN:|UBSAN:|INFO: task|` +
@@ -126,33 +155,4 @@ func (l *KernelLog) Splats() []string {
 		}
 	}
 	return nil
-}
-
-const kmemleakPath = "/sys/kernel/debug/kmemleak"
-
-// clearKmemleak forgets what a debug kernel's leak detector has seen so far.
-func clearKmemleak() {
-	if _, err := os.Stat(kmemleakPath); err == nil {
-		os.WriteFile(kmemleakPath, []byte("clear"), 0)
-	}
-}
-
-// kmemleak returns what the leak detector of a debug kernel has found since
-// clearKmemleak. An object that was in flight during one scan is found again
-// by the next, so only what is left after the last counts.
-func kmemleak() string {
-	if _, err := os.Stat(kmemleakPath); err != nil {
-		return ""
-	}
-	var report []byte
-	for range 3 {
-		if err := os.WriteFile(kmemleakPath, []byte("scan"), 0); err != nil {
-			return ""
-		}
-		report, _ = os.ReadFile(kmemleakPath)
-		if len(report) == 0 {
-			break
-		}
-	}
-	return string(report)
 }

@@ -35,6 +35,18 @@ func (ns *NetNS) NewGenl(tb testing.TB, family string) *Genl {
 	return g
 }
 
+// DialGenl opens a socket for a family in the namespace of the calling thread.
+func DialGenl(tb testing.TB, family uint16) (*Genl, error) {
+	fd, err := genlSocket()
+	if err != nil {
+		return nil, fmt.Errorf("open generic netlink: %w", err)
+	}
+	return &Genl{tb: tb, fd: fd, Family: family}, nil
+}
+
+// Close closes the socket, unless NewGenl made it.
+func (g *Genl) Close() error { return unix.Close(g.fd) }
+
 func genlSocket() (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	if err != nil {

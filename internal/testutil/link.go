@@ -173,6 +173,15 @@ func named(name string) func(*netlink.AttributeEncoder) {
 	return func(ae *netlink.AttributeEncoder) { ae.String(unix.IFLA_IFNAME, name) }
 }
 
+// Values of IFLA_XDP_ATTACHED.
+const (
+	XDPAttachedNone = iota
+	XDPAttachedDrv
+	XDPAttachedSkb
+	XDPAttachedHW
+	XDPAttachedMulti
+)
+
 // XDPState is what rtnetlink says of the XDP programs of a netdev.
 type XDPState struct {
 	Attached                               uint8 // XDP_ATTACHED_*

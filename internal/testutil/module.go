@@ -52,7 +52,7 @@ func TryUnloadModule() error {
 // UnloadModule unloads the module, which may stay in use for up to d.
 func UnloadModule(d time.Duration) error {
 	var err error
-	wait(d, func() bool {
+	Wait(d, func() bool {
 		err = TryUnloadModule()
 		return err == nil || !errors.Is(err, unix.EAGAIN)
 	})

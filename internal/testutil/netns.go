@@ -21,7 +21,8 @@ type NetNS struct {
 	once sync.Once
 }
 
-// NewNetNS makes a network namespace that goes with the test.
+// NewNetNS makes a network namespace that goes with the test. Its netdevs send
+// nothing by themselves.
 func NewNetNS(tb testing.TB) *NetNS {
 	tb.Helper()
 	ns := &NetNS{tb: tb}
@@ -29,20 +30,36 @@ func NewNetNS(tb testing.TB) *NetNS {
 	go func() {
 		// The thread is never unlocked, so that it ends with the goroutine.
 		runtime.LockOSThread()
-		errc <- ns.open()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			err = ns.open()
+		}
+		errc <- err
 	}()
 	if err := <-errc; err != nil {
 		tb.Fatalf("make network namespace: %v", err)
 	}
 	tb.Cleanup(ns.Close)
+	ns.Do(func() {
+		// Where there is no IPv6, nothing has to be kept quiet.
+		os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	})
 	ns.Up("lo")
 	return ns
 }
 
-func (ns *NetNS) open() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
+// InitialNetNS is the namespace that the test process runs in.
+func InitialNetNS(tb testing.TB) *NetNS {
+	tb.Helper()
+	ns := &NetNS{tb: tb}
+	if err := ns.open(); err != nil {
+		tb.Fatalf("open network namespace: %v", err)
 	}
+	tb.Cleanup(ns.Close)
+	return ns
+}
+
+func (ns *NetNS) open() error {
 	f, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 )
 
 // InVM reports whether the tests run in the virtual machine, where the kernel
-// is known and nothing may be skipped.
-func InVM() bool { return os.Getenv("XDPCTL_VM") == "1" }
+// is known and nothing may be skipped. Vmrun says so.
+func InVM() bool { return os.Getenv("VMRUN") == "1" || os.Getenv("XDPCTL_VM") == "1" }
 
 // Release is the running kernel's release, as uname -r prints it.
 func Release() string {
@@ -79,12 +79,13 @@ func CacheDir() string {
 // Eventually fails the test unless cond becomes true within d.
 func Eventually(tb testing.TB, d time.Duration, what string, cond func() bool) {
 	tb.Helper()
-	if !wait(d, cond) {
+	if !Wait(d, cond) {
 		tb.Fatalf("waited %v for %s", d, what)
 	}
 }
 
-func wait(d time.Duration, cond func() bool) bool {
+// Wait reports whether cond becomes true within d.
+func Wait(d time.Duration, cond func() bool) bool {
 	for end := time.Now().Add(d); ; time.Sleep(5 * time.Millisecond) {
 		if cond() {
 			return true

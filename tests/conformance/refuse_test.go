@@ -5,7 +5,9 @@ package conformance
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -138,9 +140,10 @@ func (r *raw) snapshot() string {
 	for _, e := range entries(r.world, r.doors["netlink"].Prog(), nil) {
 		fmt.Fprintf(&s, "%+v %+v\n", e.Key, e.Value)
 	}
-	for id, l := range testutil.XDPLinks(r.T) {
-		if l.Ifindex != 0 {
-			fmt.Fprintf(&s, "link %d %+v\n", id, l)
+	links := testutil.XDPLinks(r.T)
+	for _, id := range slices.Sorted(maps.Keys(links)) {
+		if l := links[id]; l.Ifindex != 0 {
+			fmt.Fprintf(&s, "link %d to %d on %d\n", id, l.ProgID, l.Ifindex)
 		}
 	}
 	return s.String()

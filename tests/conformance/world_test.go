@@ -177,9 +177,9 @@ func (w *world) checkRtnetlink(dev string, v *family.Prog) {
 	var want testutil.XDPState
 	switch v.Mode {
 	case family.ModeNative:
-		want = testutil.XDPState{Attached: unix.XDP_ATTACHED_DRV, ProgID: v.ProgID, DrvProgID: v.ProgID}
+		want = testutil.XDPState{Attached: testutil.XDPAttachedDrv, ProgID: v.ProgID, DrvProgID: v.ProgID}
 	case family.ModeGeneric:
-		want = testutil.XDPState{Attached: unix.XDP_ATTACHED_SKB, ProgID: v.ProgID, SkbProgID: v.ProgID}
+		want = testutil.XDPState{Attached: testutil.XDPAttachedSkb, ProgID: v.ProgID, SkbProgID: v.ProgID}
 	}
 	if diff := cmp.Diff(want, w.ns.XDP(dev)); diff != "" {
 		w.Fatalf("%s in rtnetlink, -doors +rtnetlink:\n%s", dev, diff)

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/xdpctl/xdpctl-nl/bpf"
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/tests/traffic"
+)
+
+// loadVerdict loads the program that answers frames with the verdict they ask
+// for, and lets it redirect to the netdev port.
+func (w *world) loadVerdict(port string) {
+	w.Helper()
+	spec, err := bpf.LoadVerdict()
+	if err != nil {
+		w.Fatal(err)
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(coll.Close)
+	prog := coll.Programs[bpf.VerdictProgram]
+	info, err := prog.Info()
+	if err != nil {
+		w.Fatal(err)
+	}
+	id, _ := info.ID()
+	p := &testutil.Prog{FD: prog.FD(), ID: uint32(id), Name: info.Name}
+	fmt.Sscanf(info.Tag, "%x", &p.Tag)
+	w.progs["verdict"] = p
+	index := uint32(w.ns.Index(port))
+	w.ns.Do(func() { err = coll.Maps[bpf.VerdictPorts].Put(uint32(0), index) })
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// sent is what each test sends.
+var sent = traffic.Counts{
+	traffic.Pass: 11, traffic.Drop: 23, traffic.Tx: 37, traffic.Redirect: 41,
+	traffic.Aborted: 53, traffic.Invalid: 67,
+}
+
+// send sends out of dev all that is in sent.
+func (w *world) send(dev string) {
+	w.Helper()
+	s, err := traffic.NewSender(traffic.SenderOptions{NetNS: w.ns.Path(), Dev: dev})
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	if err := s.SendAll(ctx, sent); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// counters is the counters of v that are present, by name.
+func counters(v *family.Stats) map[string]uint64 {
+	out := make(map[string]uint64)
+	for _, c := range []struct {
+		name  string
+		attr  uint16
+		value uint64
+	}{
+		{"packets", family.AttrStatsPackets, v.Packets},
+		{"aborted", family.AttrStatsAborted, v.Aborted},
+		{"drop", family.AttrStatsDrop, v.Drop},
+		{"invalid", family.AttrStatsInvalid, v.Invalid},
+		{"pass", family.AttrStatsPass, v.Pass},
+		{"redirect", family.AttrStatsRedirect, v.Redirect},
+		{"redirect-errors", family.AttrStatsRedirectErrors, v.RedirectErrors},
+		{"tx", family.AttrStatsTX, v.TX},
+		{"tx-errors", family.AttrStatsTXErrors, v.TXErrors},
+		{"xmit-packets", family.AttrStatsXmitPackets, v.XmitPackets},
+		{"xmit-errors", family.AttrStatsXmitErrors, v.XmitErrors},
+		{"exception-aborted", family.AttrStatsExceptionAborted, v.ExceptionAborted},
+		{"exception-tx", family.AttrStatsExceptionTX, v.ExceptionTX},
+		{"exception-redirect", family.AttrStatsExceptionRedirect, v.ExceptionRedirect},
+		{"exception-invalid", family.AttrStatsExceptionInvalid, v.ExceptionInvalid},
+	} {
+		if v.Has(c.attr) {
+			out[c.name] = c.value
+		}
+	}
+	return out
+}
+
+// counted waits until every counter that dev has at every door is as in want,
+// and wants those in must to be there.
+func (w *world) counted(dev string, want map[string]uint64, must ...string) {
+	w.Helper()
+	k := &family.StatsKey{Ifindex: uint32(w.ns.Index(dev))}
+	for _, d := range doors {
+		var diff string
+		ok := testutil.Wait(patience, func() bool {
+			var v family.Stats
+			if err := w.doors[d.name].Stats().Lookup(w.ctx, k, &v); err != nil {
+				w.Fatal(err)
+			}
+			got, expected := counters(&v), make(map[string]uint64)
+			for name := range got {
+				expected[name] = want[name]
+			}
+			for _, name := range must {
+				expected[name] = want[name]
+			}
+			diff = gocmp.Diff(expected, got)
+			return diff == ""
+		})
+		if !ok {
+			w.Errorf("counters of %s at the %s door, -sent +counted:\n%s", dev, d.name, diff)
+		}
+	}
+}
+
+// verdicts is what sent must be counted as.
+var verdicts = map[string]uint64{
+	"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
+	"redirect": 41, "tx": 37, "exception-aborted": 53, "exception-invalid": 67,
+}
+
+// TestStatsVeth sends frames of every verdict through a veth in native mode.
+func TestStatsVeth(t *testing.T) {
+	w := newWorld(t)
+	w.ns.AddVeth("port0", "port1", testutil.VethOptions{})
+	w.loadVerdict("port0")
+	// XDP_TX and redirection into a veth need a peer that polls.
+	for dev, prog := range map[string]string{"veth0": "pass", "port1": "pass", "veth1": "verdict"} {
+		if err := add(prog, native)(w, w.doors["map"], dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.counted("veth1", nil, "packets", "exception-aborted")
+	w.send("veth0")
+	w.counted("veth1", verdicts, "packets", "aborted", "drop", "invalid", "redirect", "tx",
+		"exception-aborted", "exception-invalid", "exception-tx")
+	w.counted("port0", map[string]uint64{"xmit-packets": 41}, "xmit-packets")
+	w.counted("veth0", map[string]uint64{"packets": 37, "pass": 37, "xmit-packets": 0}, "packets")
+	w.compareAll()
+
+	// Twice the same counts twice, whoever attached the program.
+	w.send("veth0")
+	twice := make(map[string]uint64)
+	for name, n := range verdicts {
+		twice[name] = 2 * n
+	}
+	w.counted("veth1", twice)
+}
+
+// TestStatsGeneric sends the same in generic mode, where the driver counts
+// nothing: what it would say must not be taken for an answer.
+func TestStatsGeneric(t *testing.T) {
+	w := newWorld(t)
+	w.ns.AddVeth("port0", "port1", testutil.VethOptions{})
+	w.loadVerdict("port0")
+	if err := add("verdict", generic)(w, w.doors["netlink"], "veth1"); err != nil {
+		t.Fatal(err)
+	}
+	w.send("veth0")
+	w.counted("veth1", verdicts, "exception-aborted", "exception-invalid")
+	w.compareAll()
+}
+
+// TestStatsErrors makes XDP_TX and XDP_REDIRECT fail.
+func TestStatsErrors(t *testing.T) {
+	w := newWorld(t)
+	w.loadVerdict("lo") // takes no redirected frames
+	if err := add("verdict", native)(w, w.doors["netlink"], "veth1"); err != nil {
+		t.Fatal(err)
+	}
+	w.send("veth0") // which does not poll, so that nothing can be sent back
+	w.counted("veth1", map[string]uint64{
+		"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
+		"redirect-errors": 41, "tx-errors": 37,
+		"exception-aborted": 53, "exception-tx": 37, "exception-invalid": 67,
+	}, "packets", "redirect-errors", "exception-aborted", "exception-invalid")
+	w.compareAll()
+}
+
+// TestStatsMove moves a netdev that has counted to another namespace.
+func TestStatsMove(t *testing.T) {
+	w, there := newWorld(t), emptyWorld(t)
+	w.loadVerdict("lo")
+	if err := add("verdict", native)(w, w.doors["netlink"], "veth1"); err != nil {
+		t.Fatal(err)
+	}
+	w.send("veth0")
+	if err := w.ns.Move("veth1", there.ns); err != nil {
+		t.Fatal(err)
+	}
+	there.counted("veth1", map[string]uint64{
+		"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
+		"redirect-errors": 41, "tx-errors": 37,
+		"exception-aborted": 53, "exception-tx": 37, "exception-invalid": 67,
+	}, "exception-aborted", "exception-invalid")
+}
