@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+)
+
+func (a *app) capsObject() *cobra.Command {
+	return a.object("caps", "XDP capabilities", "", a.capsShow())
+}
+
+func (a *app) capsShow() *cobra.Command {
+	var dev string
+	return a.command(spec{
+		use:     "show [ dev IF ]",
+		short:   "Show what XDP can do on netdevs",
+		long:    "Features are named as the netdev family names them. Source derived means that\nthe kernel does not know them itself: a feature that is not listed may be there.",
+		example: "xdpctl-nl caps show\nxdpctl-nl -j -p caps show dev eth0",
+		words: words{
+			{name: "dev", arg: "IF", help: "of this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
+		},
+		run: func(ctx context.Context) error {
+			ctl, err := a.control()
+			if err != nil {
+				return err
+			}
+			var filter *family.CapsKey
+			if dev != "" {
+				index, err := a.ifindex(dev)
+				if err != nil {
+					return err
+				}
+				filter = &family.CapsKey{Ifindex: index}
+			}
+			return printEntries(ctx, a, ctl.Caps(), filter, func(e *family.Entry[family.CapsKey, family.Caps]) error {
+				a.printCaps(e.Key.Ifindex, &e.Value)
+				return nil
+			})
+		},
+	})
+}
+
+func (a *app) printCaps(ifindex uint32, v *family.Caps) {
+	var first, second line
+	first.add(a.label(ifindex))
+	if v.Has(family.AttrCapsDriver) {
+		first.add("driver", v.Driver.String())
+	}
+	if v.Has(family.AttrCapsRXQueues) {
+		first.add("rx-queues", of(v.RXQueues, v.MaxRXQueues, v.Has(family.AttrCapsMaxRXQueues)))
+	}
+	if v.Has(family.AttrCapsTXQueues) {
+		first.add("tx-queues", of(v.TXQueues, v.MaxTXQueues, v.Has(family.AttrCapsMaxTXQueues)))
+	}
+	a.printf("%s\n", first.String())
+
+	if v.Has(family.AttrCapsXDPFeatures) {
+		second.add("xdp", v.XDPFeatures.String())
+		if v.Has(family.AttrCapsSource) {
+			second.add("source", v.Source.String())
+		}
+	}
+	if v.Has(family.AttrCapsXDPRXMetadataFeatures) {
+		second.add("rx-metadata", v.XDPRXMetadataFeatures.String())
+	}
+	if v.Has(family.AttrCapsXDPZCMaxSegs) {
+		second.add("zc-max-segs", strconv.FormatUint(uint64(v.XDPZCMaxSegs), 10))
+	}
+	if s := second.String(); s != "" {
+		a.printf("    %s\n", s)
+	}
+}
+
+// of is how many are in use, of how many there are if that is known.
+func of(n, most uint32, known bool) string {
+	if !known {
+		return strconv.FormatUint(uint64(n), 10)
+	}
+	return fmt.Sprintf("%d/%d", n, most)
+}
+
+func (a *app) typeObject() *cobra.Command {
+	return a.object("type", "Control types", "", a.typeShow())
+}
+
+func (a *app) typeShow() *cobra.Command {
+	return a.command(spec{
+		use:     "show",
+		short:   "Show the control types, and what a control map of each is made with",
+		example: "xdpctl-nl type show\nxdpctl-nl --via map -j type show",
+		run: func(ctx context.Context) error {
+			ctl, err := a.control()
+			if err != nil {
+				return err
+			}
+			types, err := ctl.Types(ctx)
+			if err != nil {
+				return err
+			}
+			if a.asJSON() {
+				if types == nil {
+					types = []family.Type{}
+				}
+				return a.printJSON(types)
+			}
+			for i := range types {
+				a.printf("%s\n", typeText(&types[i]))
+			}
+			return nil
+		},
+	})
+}
+
+func typeText(t *family.Type) string {
+	var b line
+	b.add(fmt.Sprintf("%d: %s:", uint32(t.ID), t.Name))
+	b.add("key", strconv.FormatUint(uint64(t.KeySize), 10))
+	b.add("value", strconv.FormatUint(uint64(t.ValueSize), 10))
+	b.add("operations", t.Operations.String())
+	if t.Has(family.AttrTypeBTFID) {
+		b.add("btf", strconv.FormatUint(uint64(t.BTFID), 10))
+		b.add("key-type", strconv.FormatUint(uint64(t.BTFKeyTypeID), 10))
+		b.add("value-type", strconv.FormatUint(uint64(t.BTFValueTypeID), 10))
+	}
+	return b.String()
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+)
+
+// asJSON tells whether to print JSON. To ask for beauty is to ask for JSON.
+func (a *app) asJSON() bool { return a.json || a.pretty }
+
+// printJSON prints a value on a line, or on many if it shall be pretty.
+func (a *app) printJSON(v any) error {
+	var b []byte
+	var err error
+	if a.pretty {
+		b, err = json.MarshalIndent(v, "", "    ")
+	} else {
+		b, err = json.Marshal(v)
+	}
+	if err != nil {
+		return fmt.Errorf("encode JSON: %w", err)
+	}
+	_, err = a.stdout.Write(append(b, '\n'))
+	return err
+}
+
+func (a *app) printf(format string, args ...any) {
+	fmt.Fprintf(a.stdout, format, args...)
+}
+
+// printEntries prints all entries of a table, or those of one netdev: as a
+// JSON array, or each with text.
+func printEntries[K, V any](ctx context.Context, a *app, t family.Table[K, V], filter *K, text func(*family.Entry[K, V]) error) error {
+	entries := []family.Entry[K, V]{}
+	for e, err := range family.All(ctx, t, filter) {
+		if err != nil {
+			return err
+		}
+		if !a.asJSON() {
+			if err := text(&e); err != nil {
+				return err
+			}
+			continue
+		}
+		entries = append(entries, e)
+	}
+	if a.asJSON() {
+		return a.printJSON(entries)
+	}
+	return nil
+}
+
+// fail reports an error and returns the exit status.
+func (a *app) fail(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	status := exitSyntax
+	var re *runError
+	if errors.As(err, &re) {
+		status = exitRefused
+	}
+	var ue *usageError
+	if errors.As(err, &ue) {
+		status = exitSyntax
+	}
+	msg, hint := message(err), ""
+	if status == exitRefused {
+		hint = a.hint(err)
+	}
+	if a.asJSON() {
+		o := struct {
+			Error string `json:"error"`
+			Hint  string `json:"hint,omitempty"`
+		}{msg, hint}
+		a.printJSON(o)
+		return status
+	}
+	fmt.Fprintf(a.stderr, "Error: %s\n", msg)
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "%s\n", hint)
+	}
+	return status
+}
+
+// verifierLines is how much of a verifier's log is shown.
+const verifierLines = 12
+
+// message is the text of an error. Of what the verifier said, it has the end,
+// where the reason is.
+func message(err error) string {
+	var ve *ebpf.VerifierError
+	if !errors.As(err, &ve) {
+		return err.Error()
+	}
+	log := ve.Log
+	if n := len(log) - verifierLines; n > 0 {
+		log = log[n:]
+	}
+	return fmt.Sprintf("%v\n%s", err, strings.Join(log, "\n"))
+}
+
+// hinted is an error for which there is something to do.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+// hint says what to do about an error, if there is anything to do.
+func (a *app) hint(err error) string {
+	var fe *family.Error
+	refused := errors.As(err, &fe)
+	var ve *ebpf.VerifierError
+	var h *hinted
+	switch {
+	case errors.As(err, &ve):
+		return ""
+	case errors.As(err, &h):
+		return h.hint
+	case errors.Is(err, os.ErrPermission):
+		return "Run this as root, or with CAP_NET_ADMIN; control maps and programs need CAP_SYS_ADMIN or CAP_BPF too."
+	case refused && errors.Is(err, unix.EBUSY):
+		return "Somebody else holds the netdev; see who with: xdpctl-nl " + a.options() + "prog show"
+	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrNotExist):
+		return "To attach where nothing is attached, leave out replace."
+	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrExist):
+		return "See what is attached with: xdpctl-nl " + a.options() + "prog show"
+	case refused && errors.Is(err, unix.EXDEV):
+		return "Work in the netdev's network namespace: xdpctl-nl -n NETNS"
+	}
+	return ""
+}
+
+// options are those of the command line that a hint must repeat.
+func (a *app) options() string {
+	if a.netnsName == "" {
+		return ""
+	}
+	return "-n " + a.netnsName + " "
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+)
+
+func (a *app) progObject() *cobra.Command {
+	return a.object("prog", "XDP programs",
+		"Attachments belong to the kernel module: they stay when this tool ends.",
+		a.progShow(), a.progAttach(), a.progReplace(), a.progDetach())
+}
+
+func (a *app) progShow() *cobra.Command {
+	var dev string
+	return a.command(spec{
+		use:     "show [ dev IF ]",
+		short:   "Show the XDP programs on netdevs, whoever attached them",
+		long:    "The owner is module for what this family attached, link for the BPF link of\nsomebody else, netlink for what ip-link(8) and the like attached.",
+		example: "xdpctl-nl prog show\nxdpctl-nl -j prog show dev eth0",
+		words: words{
+			{name: "dev", arg: "IF", help: "on this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
+		},
+		run: func(ctx context.Context) error {
+			ctl, err := a.control()
+			if err != nil {
+				return err
+			}
+			var filter *family.ProgKey
+			if dev != "" {
+				index, err := a.ifindex(dev)
+				if err != nil {
+					return err
+				}
+				filter = &family.ProgKey{Ifindex: index, Queue: family.QueueAll}
+			}
+			return printEntries(ctx, a, ctl.Prog(), filter, func(e *family.Entry[family.ProgKey, family.Prog]) error {
+				a.printf("%s %s\n", a.label(e.Key.Ifindex), progText(&e.Key, &e.Value))
+				return nil
+			})
+		},
+	})
+}
+
+// progText is an attachment on one line.
+func progText(k *family.ProgKey, v *family.Prog) string {
+	var b line
+	if k.Queue != family.QueueAll {
+		b.add("queue", strconv.FormatUint(uint64(k.Queue), 10))
+	}
+	if v.Has(family.AttrProgMode) {
+		b.add("mode", v.Mode.String())
+	}
+	if v.Has(family.AttrProgProgID) {
+		b.add("id", strconv.FormatUint(uint64(v.ProgID), 10))
+	}
+	if v.Has(family.AttrProgName) && v.Name.String() != "" {
+		b.add("name", v.Name.String())
+	}
+	if v.Has(family.AttrProgTag) {
+		b.add("tag", v.Tag.String())
+	}
+	if v.Has(family.AttrProgOwner) {
+		b.add("owner", v.Owner.String())
+	}
+	if v.Has(family.AttrProgLinkID) {
+		b.add("link", strconv.FormatUint(uint64(v.LinkID), 10))
+	}
+	if v.Has(family.AttrProgHWProgID) {
+		b.add("offloaded", strconv.FormatUint(uint64(v.HWProgID), 10))
+	}
+	return b.String()
+}
+
+// line is names and values on one line.
+type line struct{ words []string }
+
+func (l *line) add(words ...string) { l.words = append(l.words, words...) }
+
+func (l *line) String() string { return strings.Join(l.words, " ") }
+
+// attachment is what the commands attach and replace were asked for.
+type attachment struct {
+	dev    string
+	source source
+	mode   family.Mode
+	how    family.Update
+	expect *uint32
+}
+
+// words are those that attach and replace have in common.
+func (at *attachment) words(a *app) words {
+	s := &at.source
+	return words{
+		{name: "dev", arg: "IF", help: "on this netdev, a name or an ifindex", need: true, set: setString(&at.dev), complete: a.completeDev},
+		{name: "fd", arg: "N", help: "the program of this file descriptor, which the caller passes on", group: "program", need: true, set: setOptional(&s.fd, 0)},
+		{name: "id", arg: "N", help: "the program with this id", group: "program", need: true, set: setOptional(&s.id, 1)},
+		{name: "pinned", arg: "PATH", help: "the program pinned there", group: "program", need: true, set: setString(&s.pinned)},
+		{name: "obj", arg: "FILE", help: "the program in this object file, which is loaded", group: "program", need: true, set: setString(&s.obj)},
+		{name: "prog", arg: "NAME", help: "which of the programs in the object file, if it has many", after: "obj", set: setString(&s.name)},
+		{name: "mode", arg: "MODE", help: "native, generic, or auto: native where the driver can; auto if not given",
+			set:      setChoice(&at.mode, []string{"native", "generic", "auto"}, family.ModeNative, family.ModeGeneric, 0),
+			complete: list("native", "generic", "auto")},
+	}
+}
+
+func (a *app) progAttach() *cobra.Command {
+	var at attachment
+	return a.command(spec{
+		use:   "attach dev IF { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ add | replace [ expect ID ] ]",
+		short: "Attach an XDP program to a netdev",
+		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
+			"The object file is closed afterwards; its maps live on with the program.",
+		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
+		words: append(at.words(a),
+			word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
+			word{name: "replace", help: "only if something is attached", group: "how", set: setUpdate(&at.how, family.UpdateExist)},
+			word{name: "expect", arg: "ID", help: "only if the program with this id is attached", after: "replace", set: setOptional(&at.expect, 1)},
+		),
+		run: func(ctx context.Context) error { return a.attach(ctx, &at) },
+	})
+}
+
+func (a *app) progReplace() *cobra.Command {
+	at := attachment{how: family.UpdateExist}
+	return a.command(spec{
+		use:     "replace dev IF { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ expect ID ]",
+		short:   "Replace the XDP program that this family attached to a netdev",
+		long:    "No packet passes without a program meanwhile.",
+		example: "xdpctl-nl prog replace dev eth0 obj filter.o expect 17",
+		words: append(at.words(a),
+			word{name: "expect", arg: "ID", help: "only if the program with this id is attached", set: setOptional(&at.expect, 1)}),
+		run: func(ctx context.Context) error { return a.attach(ctx, &at) },
+	})
+}
+
+func setUpdate(p *family.Update, how family.Update) func(string) error {
+	return func(string) error {
+		*p = how
+		return nil
+	}
+}
+
+// attach does what was asked for, and prints what is attached then.
+func (a *app) attach(ctx context.Context, at *attachment) error {
+	ctl, err := a.control()
+	if err != nil {
+		return err
+	}
+	index, err := a.ifindex(at.dev)
+	if err != nil {
+		return err
+	}
+	fd, closer, err := at.source.open()
+	if err != nil {
+		return err
+	}
+	defer closer()
+
+	key := family.ProgKey{Ifindex: index, Queue: family.QueueAll}
+	var v family.Prog
+	v.SetFD(fd)
+	if at.mode != 0 {
+		v.SetMode(at.mode)
+	}
+	if at.expect != nil {
+		v.SetExpectedProgID(*at.expect)
+	}
+	if err := ctl.Prog().Update(ctx, &key, &v, at.how); err != nil {
+		return err
+	}
+	return a.printAttached(ctx, ctl, &key)
+}
+
+func (a *app) printAttached(ctx context.Context, ctl family.Control, key *family.ProgKey) error {
+	e := family.Entry[family.ProgKey, family.Prog]{Key: *key}
+	err := ctl.Prog().Lookup(ctx, key, &e.Value)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if a.asJSON() {
+		return a.printJSON(e)
+	}
+	a.printf("%s %s\n", a.label(key.Ifindex), progText(key, &e.Value))
+	return nil
+}
+
+func (a *app) progDetach() *cobra.Command {
+	var dev string
+	return a.command(spec{
+		use:     "detach dev IF",
+		short:   "Detach the XDP program that this family attached to a netdev",
+		example: "xdpctl-nl prog detach dev eth0",
+		words: words{
+			{name: "dev", arg: "IF", help: "from this netdev, a name or an ifindex", need: true, set: setString(&dev), complete: a.completeDev},
+		},
+		run: func(ctx context.Context) error {
+			ctl, err := a.control()
+			if err != nil {
+				return err
+			}
+			index, err := a.ifindex(dev)
+			if err != nil {
+				return err
+			}
+			key := family.ProgKey{Ifindex: index, Queue: family.QueueAll}
+			if err := ctl.Prog().Delete(ctx, &key); err != nil {
+				return err
+			}
+			if a.asJSON() {
+				return a.printJSON(key)
+			}
+			return nil
+		},
+	})
+}
+
+func (a *app) monitorCommand() *cobra.Command {
+	count := 0
+	return a.command(spec{
+		use:     "monitor [ count N ]",
+		short:   "Show changes of XDP programs as they happen",
+		long:    "Each change is a line with the time at which it was heard of; with -j it is an\nobject on a line of its own. If changes come too fast some are lost, which is\nsaid. Control maps tell of no changes, so this takes the netlink door.",
+		example: "xdpctl-nl monitor\nxdpctl-nl -j monitor count 1",
+		words: words{
+			{name: "count", arg: "N", help: "end after so many changes", set: setNumber(&count, 1, math.MaxInt32)},
+		},
+		run: func(ctx context.Context) error { return a.monitor(ctx, count) },
+	})
+}
