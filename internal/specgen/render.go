@@ -4,6 +4,14 @@
 // can be derived from it: the uapi header, the kernel's policies, op table and
 // descriptions of the control types, the BTF that describes keys and values, the
 // Go types with their codecs, and the page that documents the protocol.
+//
+// A control type xdp-NAME is an entry of enum ctrl-type with the operations
+// NAME-get and, as far as it has them, NAME-set, NAME-del and NAME-ntf. Its key
+// is what the do of NAME-get requests. Its value is the rest of what NAME-get
+// replies and of what NAME-set requests, in the order of the attributes' ids; an
+// attribute of enum update is the flags argument of an update and in neither. A
+// value that has grown keeps its older sizes in constants NAME-value-size-1,
+// NAME-value-size-2 and so on.
 package specgen
 
 import (
