@@ -272,9 +272,9 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeAccepts(t *testing.T) {
 	var v Prog
-	// A string without NUL, the last attribute without padding, flags in the
-	// type, no key since none is asked for.
-	if err := v.DecodeAttrs(unhex(t, "0800088001000000"+"07000d00616263"), nil); err != nil {
+	// A string without NUL, flags in the
+	// type, the key last and not asked for.
+	if err := v.DecodeAttrs(unhex(t, "0800088001000000"+"07000d0061626300"+"0800010003000000"+"08000200ffffffff"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if v.ProgID != 1 || v.Name.String() != "abc" {

@@ -182,8 +182,8 @@ func (v *Caps) AppendAttrs(b []byte, set bool) []byte {
 	return b
 }
 
-// DecodeAttrs reads value and key from the netlink attributes of a reply. With a
-// nil key it reads the value only. Unknown attributes are ignored.
+// DecodeAttrs reads value and key from the netlink attributes of a reply; k may
+// be nil. Unknown attributes are ignored.
 //
 // Returns an error matching [ErrMalformed] if an attribute has a wrong length,
 // or one of the key is missing.
@@ -227,10 +227,9 @@ func (v *Caps) DecodeAttrs(b []byte, k *CapsKey) error {
 		seen |= 1 << id
 	}
 	v.Present = seen & (capsReplyMask | capsSetMask)
-	if k == nil {
-		return nil
+	if k != nil {
+		*k = key
 	}
-	*k = key
 	return checkKey(v.Desc(), seen)
 }
 

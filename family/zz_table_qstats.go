@@ -242,8 +242,8 @@ func (v *Qstats) AppendAttrs(b []byte, set bool) []byte {
 	return b
 }
 
-// DecodeAttrs reads value and key from the netlink attributes of a reply. With a
-// nil key it reads the value only. Unknown attributes are ignored.
+// DecodeAttrs reads value and key from the netlink attributes of a reply; k may
+// be nil. Unknown attributes are ignored.
 //
 // Returns an error matching [ErrMalformed] if an attribute has a wrong length,
 // or one of the key is missing.
@@ -299,10 +299,9 @@ func (v *Qstats) DecodeAttrs(b []byte, k *QstatsKey) error {
 		seen |= 1 << id
 	}
 	v.Present = seen & (qstatsReplyMask | qstatsSetMask)
-	if k == nil {
-		return nil
+	if k != nil {
+		*k = key
 	}
-	*k = key
 	return checkKey(v.Desc(), seen)
 }
 

@@ -281,8 +281,8 @@ func (v *Stats) AppendAttrs(b []byte, set bool) []byte {
 	return b
 }
 
-// DecodeAttrs reads value and key from the netlink attributes of a reply. With a
-// nil key it reads the value only. Unknown attributes are ignored.
+// DecodeAttrs reads value and key from the netlink attributes of a reply; k may
+// be nil. Unknown attributes are ignored.
 //
 // Returns an error matching [ErrMalformed] if an attribute has a wrong length,
 // or one of the key is missing.
@@ -344,10 +344,9 @@ func (v *Stats) DecodeAttrs(b []byte, k *StatsKey) error {
 		seen |= 1 << id
 	}
 	v.Present = seen & (statsReplyMask | statsSetMask)
-	if k == nil {
-		return nil
+	if k != nil {
+		*k = key
 	}
-	*k = key
 	return checkKey(v.Desc(), seen)
 }
 
