@@ -293,6 +293,10 @@ func TestType(t *testing.T) {
 	if diff := cmp.Diff(v, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// The last attribute needs no padding.
+	if err := got.DecodeAttrs(unhex(t, "07000200616263")); err != nil || got.Name.String() != "abc" {
+		t.Errorf("got name %q, error %v", got.Name, err)
+	}
 	if got, want := hex.EncodeToString(v.AppendAttrs(nil, true)), "0800010003000000"; got != want {
 		t.Errorf("request: got %s, want %s", got, want)
 	}
