@@ -10,7 +10,7 @@
 
 #include "gen.h"
 
-struct attachment;
+struct xdpctl_attachment;
 struct bpf_link;
 struct file;
 
@@ -103,7 +103,7 @@ struct xdpctl_exc {
  * @node: in the hash of exception.c, by @dev
  * @exc: exception counters
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
- * @attachment: what ctrl_prog.c attached to it, or NULL; under RTNL
+ * @attachment: what attach.c attached to it, or NULL; under RTNL
  * @driver: name of the driver if @driver_known, of ctrl_caps.c; written under
  *	RTNL
  * @driver_known: @driver is there, and stays
@@ -119,7 +119,7 @@ struct xdpctl_dev {
 	struct hlist_node node;
 	struct xdpctl_exc __percpu *exc;
 	struct xdpctl_drvstats *drv;
-	struct attachment *attachment;
+	struct xdpctl_attachment *attachment;
 	char driver[32];
 	bool driver_known;
 	int ifindex;
@@ -166,7 +166,7 @@ void xdpctl_stats_dev_add(struct xdpctl_dev *xd, bool is_new);
 void xdpctl_stats_dev_del(struct xdpctl_dev *xd);
 void xdpctl_stats_dev_event(struct net_device *dev, unsigned long event);
 
-/* ctrl_prog.c */
+/* attach.c */
 int xdpctl_prog_init(void);
 void xdpctl_prog_exit(void);
 void xdpctl_prog_dev_del(struct xdpctl_dev *xd);

@@ -129,12 +129,17 @@ static void witness(const struct xdpctl_dev *xd, const struct xdpctl_exc *exc,
 	if ((ds->drv->flags & XDPCTL_DRIVER_SLEEP_RESETS) &&
 	    ds->asleep != time_asleep())
 		ds->all_exc = false;
-	ds->max_rxq = max(ds->max_rxq, n_rxq);
+	if (n_rxq > ds->zero_rxq) {
+		ds->all_exc = false;
+		ds->all_seen = false;
+	}
+	if (netif_running(xd->dev))
+		ds->max_rxq = max(ds->max_rxq, n_rxq);
 
 	/* Drivers do not show queues that are out of use. */
 	w->exc = exc;
-	w->all_exc = ds->all_exc && n_rxq == ds->max_rxq;
-	w->all_seen = ds->all_seen && n_rxq == ds->max_rxq;
+	w->all_exc = ds->all_exc && n_rxq >= ds->max_rxq;
+	w->all_seen = ds->all_seen && n_rxq >= ds->max_rxq;
 	w->one_queue = xd->dev->num_rx_queues == 1;
 	w->dev = NULL;
 }
@@ -367,9 +372,10 @@ void xdpctl_stats_dev_add(struct xdpctl_dev *xd, bool is_new)
 		return;
 
 	ds->drv = drv;
-	ds->max_rxq = xd->dev->real_num_rx_queues;
 	ds->asleep = time_asleep();
+	ds->zero_rxq = U32_MAX;
 	if (drv->derive && !is_new) {
+		ds->zero_rxq = xd->dev->real_num_rx_queues;
 		/* The probes may have missed some of a poll that still runs. */
 		if (netif_running(xd->dev) &&
 		    dev_xdp_prog_count(xd->dev))

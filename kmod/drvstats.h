@@ -168,7 +168,9 @@ struct xdpctl_layout {
  * @n_rxq: RX queues then
  * @n_txq: and TX queues
  * @ops: operations then; NULL: @layout is not valid
- * @max_rxq: most RX queues seen
+ * @max_rxq: most RX queues seen in use
+ * @zero_rxq: RX queues that may have begun with other counters than 0 follow
+ *	from here on
  * @all_exc: no exception was missed since the counters were 0
  * @all_seen: no frame that was counted has passed by the program
  * @frames: counted frames when the netdev was about to be closed
@@ -189,6 +191,7 @@ struct xdpctl_drvstats {
 	u32 n_txq;
 	const struct ethtool_ops *ops;
 	u32 max_rxq;
+	u32 zero_rxq;
 	bool all_exc;
 	bool all_seen;
 	u64 frames;
