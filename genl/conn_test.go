@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/genltest"
 )
 
 // values collects the attribute of replies.
@@ -63,81 +65,81 @@ func TestDo(t *testing.T) {
 	errReply := errors.New("reply refused")
 	tests := []struct {
 		name   string
-		answer func(r fakeRequestMessage) [][]byte
+		answer func(r fakeMessage) [][]byte
 		reply  error // of the callback
 		want   []uint32
 		err    error
 	}{
 		{
 			name:   "only acknowledged",
-			answer: func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(0, nil)} },
+			answer: func(r fakeMessage) [][]byte { return [][]byte{r.Ack(0, nil)} },
 		},
 		{
 			name: "reply and acknowledgement apart",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{r.value(0, 5), r.ack(0, nil)}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.Ack(0, nil)}
 			},
 			want: []uint32{5},
 		},
 		{
 			name: "reply and acknowledgement together",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{join(r.value(0, 5), r.ack(0, nil))}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{genltest.Join(r.value(0, 5), r.Ack(0, nil))}
 			},
 			want: []uint32{5},
 		},
 		{
 			name: "three replies",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{r.value(0, 5), join(r.value(0, 6), r.value(0, 7)), r.ack(0, nil)}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{r.value(0, 5), genltest.Join(r.value(0, 6), r.value(0, 7)), r.Ack(0, nil)}
 			},
 			want: []uint32{5, 6, 7},
 		},
 		{
 			name: "stale messages between",
-			answer: func(r fakeRequestMessage) [][]byte {
+			answer: func(r fakeMessage) [][]byte {
 				old := r
-				old.seq--
+				old.Seq--
 				return [][]byte{
-					old.value(0, 1), old.ack(syscall.EBUSY, nil), join(old.ack(0, nil), r.value(0, 5)),
-					old.done(0, 0, nil), r.ack(0, nil),
+					old.value(0, 1), old.Ack(syscall.EBUSY, nil), genltest.Join(old.Ack(0, nil), r.value(0, 5)),
+					old.Done(0, 0, nil), r.Ack(0, nil),
 				}
 			},
 			want: []uint32{5},
 		},
 		{
 			name: "messages that mean nothing",
-			answer: func(r fakeRequestMessage) [][]byte {
+			answer: func(r fakeMessage) [][]byte {
 				return [][]byte{
-					message(unix.NLMSG_NOOP, 0, r.seq, nil), message(0x99, 0, r.seq, []byte("whatever")),
-					r.done(0, 0, nil), r.ack(0, nil),
+					genltest.Message(unix.NLMSG_NOOP, 0, r.Seq, nil), genltest.Message(0x99, 0, r.Seq, []byte("whatever")),
+					r.Done(0, 0, nil), r.Ack(0, nil),
 				}
 			},
 		},
 		{
 			name: "a message of odd length",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{join(message(unix.NLMSG_NOOP, 0, r.seq, []byte("odd")), r.value(0, 5), r.ack(0, nil))}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{genltest.Join(genltest.Message(unix.NLMSG_NOOP, 0, r.Seq, []byte("odd")), r.value(0, 5), r.Ack(0, nil))}
 			},
 			want: []uint32{5},
 		},
 		{
 			name:   "refused",
-			answer: func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(syscall.EEXIST, nil)} },
+			answer: func(r fakeMessage) [][]byte { return [][]byte{r.Ack(syscall.EEXIST, nil)} },
 			err:    os.ErrExist,
 		},
 		{
 			name: "refused after a reply",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{r.value(0, 5), r.ack(syscall.EPERM, nil)}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.Ack(syscall.EPERM, nil)}
 			},
 			want: []uint32{5},
 			err:  os.ErrPermission,
 		},
 		{
 			name: "reply not liked",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{r.value(0, 5), r.value(0, 6), r.ack(0, nil)}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.value(0, 6), r.Ack(0, nil)}
 			},
 			reply: errReply,
 			want:  []uint32{5},
@@ -145,8 +147,8 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "reply not liked and then refused",
-			answer: func(r fakeRequestMessage) [][]byte {
-				return [][]byte{r.value(0, 5), r.ack(syscall.EOPNOTSUPP, nil)}
+			answer: func(r fakeMessage) [][]byte {
+				return [][]byte{r.value(0, 5), r.Ack(syscall.EOPNOTSUPP, nil)}
 			},
 			reply: errReply,
 			want:  []uint32{5},
@@ -172,7 +174,7 @@ func TestDo(t *testing.T) {
 					t.Errorf("replies (-want +got):\n%s", diff)
 				}
 			}
-			if n := f.dials(); n != 1 {
+			if n := f.Dials(); n != 1 {
 				t.Errorf("took %d sockets, want 1", n)
 			}
 		})
@@ -182,8 +184,8 @@ func TestDo(t *testing.T) {
 func TestDoReply(t *testing.T) {
 	family := *fakeFamily
 	family.HeaderSize = 5
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
-		return [][]byte{r.reply(0, 1, 2, 3, 4, 5, 0, 0, 0, 4, 0, 9, 0), r.ack(0, nil)}
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		return [][]byte{r.Reply(0, 1, 2, 3, 4, 5, 0, 0, 0, 4, 0, 9, 0), r.Ack(0, nil)}
 	})
 	req := fakeRequest(nil)
 	req.Family = &family
@@ -206,57 +208,57 @@ func TestDoReply(t *testing.T) {
 func TestDoMalformed(t *testing.T) {
 	tests := []struct {
 		name   string
-		answer func(r fakeRequestMessage) [][]byte
+		answer func(r fakeMessage) [][]byte
 		err    error
 	}{
-		{"cut off in the header", func(r fakeRequestMessage) [][]byte { return [][]byte{r.value(0, 5)[:9]} }, ErrMalformed},
-		{"longer than it is", func(r fakeRequestMessage) [][]byte {
+		{"cut off in the header", func(r fakeMessage) [][]byte { return [][]byte{r.value(0, 5)[:9]} }, ErrMalformed},
+		{"longer than it is", func(r fakeMessage) [][]byte {
 			b := r.value(0, 5)
 			return [][]byte{b[:len(b)-1]}
 		}, ErrMalformed},
-		{"shorter than a header", func(r fakeRequestMessage) [][]byte {
+		{"shorter than a header", func(r fakeMessage) [][]byte {
 			b := r.value(0, 5)
 			ne.PutUint32(b, headerLen-1)
 			return [][]byte{b}
 		}, ErrMalformed},
-		{"longest length there is", func(r fakeRequestMessage) [][]byte {
+		{"longest length there is", func(r fakeMessage) [][]byte {
 			b := r.value(0, 5)
 			ne.PutUint32(b, ^uint32(0))
 			return [][]byte{b}
 		}, ErrMalformed},
-		{"rest after a message", func(r fakeRequestMessage) [][]byte {
+		{"rest after a message", func(r fakeMessage) [][]byte {
 			return [][]byte{append(r.value(0, 5), 1, 2, 3)}
 		}, ErrMalformed},
-		{"no room for a generic header", func(r fakeRequestMessage) [][]byte {
-			return [][]byte{message(fakeFamily.ID, 0, r.seq, []byte{7, 3, 0})}
+		{"no room for a generic header", func(r fakeMessage) [][]byte {
+			return [][]byte{genltest.Message(fakeFamily.ID, 0, r.Seq, []byte{7, 3, 0})}
 		}, ErrMalformed},
-		{"no room for an errno", func(r fakeRequestMessage) [][]byte {
-			return [][]byte{message(unix.NLMSG_ERROR, 0, r.seq, []byte{0, 0, 0})}
+		{"no room for an errno", func(r fakeMessage) [][]byte {
+			return [][]byte{genltest.Message(unix.NLMSG_ERROR, 0, r.Seq, []byte{0, 0, 0})}
 		}, ErrMalformed},
-		{"no room for the request in an error", func(r fakeRequestMessage) [][]byte {
-			return [][]byte{message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.seq, make([]byte, 19))}
+		{"no room for the request in an error", func(r fakeMessage) [][]byte {
+			return [][]byte{genltest.Message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.Seq, make([]byte, 19))}
 		}, ErrMalformed},
-		{"no room for the rest of the request in an error", func(r fakeRequestMessage) [][]byte {
+		{"no room for the rest of the request in an error", func(r fakeMessage) [][]byte {
 			body := make([]byte, 4+headerLen)
 			ne.PutUint32(body[4:], 0xfffffffe)
-			return [][]byte{message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.seq, body)}
+			return [][]byte{genltest.Message(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, r.Seq, body)}
 		}, ErrMalformed},
-		{"longer than the buffer", func(r fakeRequestMessage) [][]byte {
+		{"longer than the buffer", func(r fakeMessage) [][]byte {
 			return [][]byte{make([]byte, inLen+1)}
 		}, ErrMalformed},
-		{"hung up", func(r fakeRequestMessage) [][]byte { return [][]byte{nil} }, io.ErrUnexpectedEOF},
-		{"hung up after a reply", func(r fakeRequestMessage) [][]byte {
+		{"hung up", func(r fakeMessage) [][]byte { return [][]byte{nil} }, io.ErrUnexpectedEOF},
+		{"hung up after a reply", func(r fakeMessage) [][]byte {
 			return [][]byte{r.value(0, 5), nil}
 		}, io.ErrUnexpectedEOF},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var broken atomic.Bool
-			c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+			c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
 				if broken.Load() {
 					return tt.answer(r)
 				}
-				return [][]byte{r.value(0, 5), r.ack(0, nil)}
+				return [][]byte{r.value(0, 5), r.Ack(0, nil)}
 			})
 			for range 2 {
 				broken.Store(true)
@@ -285,11 +287,11 @@ func TestDoMalformed(t *testing.T) {
 
 func TestDoContext(t *testing.T) {
 	late := make(chan struct{})
-	c, f := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
-		if len(r.body) > genlHeaderLen {
+	c, f := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		if len(r.Attrs()) > 0 {
 			<-late // has an attribute
 		}
-		return [][]byte{r.value(0, r.seq), r.ack(0, nil)}
+		return [][]byte{r.value(0, r.Seq), r.Ack(0, nil)}
 	})
 	defer close(late)
 
@@ -298,7 +300,7 @@ func TestDoContext(t *testing.T) {
 	if err := c.Do(ctx, fakeRequest(nil), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("done before: got error %v, want %v", err, context.Canceled)
 	}
-	if n := f.dials(); n != 1 {
+	if n := f.Dials(); n != 1 {
 		t.Errorf("done before: took %d sockets, want 1", n)
 	}
 
@@ -329,7 +331,7 @@ func TestDoContext(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	asked := make(chan struct{}, 2)
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
 		asked <- struct{}{}
 		return nil
 	})
@@ -361,13 +363,13 @@ func TestClose(t *testing.T) {
 
 // Many at once, some within the iteration of others, each get their own answer.
 func TestConcurrent(t *testing.T) {
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
-		_, data, _, _ := NextAttr(r.body[genlHeaderLen:])
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		_, data, _, _ := NextAttr(r.Attrs())
 		v := ne.Uint32(data)
-		if r.flag&unix.NLM_F_DUMP != 0 {
-			return [][]byte{r.value(unix.NLM_F_MULTI, v), join(r.value(unix.NLM_F_MULTI, v+1), r.done(0, 0, nil))}
+		if r.Flags&unix.NLM_F_DUMP != 0 {
+			return [][]byte{r.value(unix.NLM_F_MULTI, v), genltest.Join(r.value(unix.NLM_F_MULTI, v+1), r.Done(0, 0, nil))}
 		}
-		return [][]byte{r.value(0, v), r.ack(0, nil)}
+		return [][]byte{r.value(0, v), r.Ack(0, nil)}
 	})
 	var wg sync.WaitGroup
 	for g := range uint32(32) {

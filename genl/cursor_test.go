@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/genltest"
 )
 
 // multi is the flag of messages of a dump, intr what the kernel adds if it was
@@ -43,40 +45,40 @@ func TestDump(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		answer func(r fakeRequestMessage, try int) [][]byte
+		answer func(r fakeMessage, try int) [][]byte
 		want   []uint32
 		err    error
 		tries  int
 	}{
 		{
 			name:   "empty",
-			answer: func(r fakeRequestMessage, _ int) [][]byte { return [][]byte{r.done(0, 0, nil)} },
+			answer: func(r fakeMessage, _ int) [][]byte { return [][]byte{r.Done(0, 0, nil)} },
 			tries:  1,
 		},
 		{
 			name: "one part",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				return [][]byte{join(r.value(multi, 1), r.value(multi, 2), r.done(0, 0, nil))}
+			answer: func(r fakeMessage, _ int) [][]byte {
+				return [][]byte{genltest.Join(r.value(multi, 1), r.value(multi, 2), r.Done(0, 0, nil))}
 			},
 			want: []uint32{1, 2}, tries: 1,
 		},
 		{
 			name: "end apart",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				return [][]byte{join(r.value(multi, 1), r.value(multi, 2)), r.done(0, 0, nil)}
+			answer: func(r fakeMessage, _ int) [][]byte {
+				return [][]byte{genltest.Join(r.value(multi, 1), r.value(multi, 2)), r.Done(0, 0, nil)}
 			},
 			want: []uint32{1, 2}, tries: 1,
 		},
 		{
 			name: "every message apart",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				return [][]byte{r.value(multi, 1), r.value(multi, 2), r.value(multi, 3), r.done(0, 0, nil)}
+			answer: func(r fakeMessage, _ int) [][]byte {
+				return [][]byte{r.value(multi, 1), r.value(multi, 2), r.value(multi, 3), r.Done(0, 0, nil)}
 			},
 			want: []uint32{1, 2, 3}, tries: 1,
 		},
 		{
 			name: "many",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
+			answer: func(r fakeMessage, _ int) [][]byte {
 				var parts [][]byte
 				var part []byte
 				for i := range uint32(count) {
@@ -86,75 +88,75 @@ func TestDump(t *testing.T) {
 						part = append(part, m...)
 					}
 				}
-				return append(parts, part, r.done(0, 0, nil))
+				return append(parts, part, r.Done(0, 0, nil))
 			},
 			want: many, tries: 1,
 		},
 		{
 			name: "other messages between",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
+			answer: func(r fakeMessage, _ int) [][]byte {
 				old := r
-				old.seq--
+				old.Seq--
 				return [][]byte{
-					old.done(0, 0, nil),
-					join(r.value(multi, 1), old.value(multi|intr, 9), r.value(multi, 2)),
-					old.ack(syscall.EINVAL, nil),
-					join(old.value(multi, 9), r.value(multi, 3), message(unix.NLMSG_NOOP, 0, r.seq, []byte("odd")),
-						r.value(multi, 4), r.done(0, 0, nil), r.value(multi, 9)),
+					old.Done(0, 0, nil),
+					genltest.Join(r.value(multi, 1), old.value(multi|intr, 9), r.value(multi, 2)),
+					old.Ack(syscall.EINVAL, nil),
+					genltest.Join(old.value(multi, 9), r.value(multi, 3), genltest.Message(unix.NLMSG_NOOP, 0, r.Seq, []byte("odd")),
+						r.value(multi, 4), r.Done(0, 0, nil), r.value(multi, 9)),
 				}
 			},
 			want: []uint32{1, 2, 3, 4}, tries: 1,
 		},
 		{
 			name: "messages of odd length",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				one, two := r.reply(multi, 9, 0, 1, 0, 1, 0, 0, 0, 7), r.value(multi, 2)
+			answer: func(r fakeMessage, _ int) [][]byte {
+				one, two := r.Reply(multi, 9, 0, 1, 0, 1, 0, 0, 0, 7), r.value(multi, 2)
 				one[headerLen+genlHeaderLen] = 8 // cuts the odd byte off
-				return [][]byte{one, two, one, join(one, two, r.done(0, 0, nil))}
+				return [][]byte{one, two, one, genltest.Join(one, two, r.Done(0, 0, nil))}
 			},
 			want: []uint32{1, 2, 1, 1, 2}, tries: 1,
 		},
 		{
 			name:   "acknowledged instead of ended",
-			answer: func(r fakeRequestMessage, _ int) [][]byte { return [][]byte{r.value(multi, 1), r.ack(0, nil)} },
+			answer: func(r fakeMessage, _ int) [][]byte { return [][]byte{r.value(multi, 1), r.Ack(0, nil)} },
 			want:   []uint32{1}, tries: 1,
 		},
 		{
 			name:   "refused",
-			answer: func(r fakeRequestMessage, _ int) [][]byte { return [][]byte{r.ack(syscall.EPERM, nil)} },
+			answer: func(r fakeMessage, _ int) [][]byte { return [][]byte{r.Ack(syscall.EPERM, nil)} },
 			err:    unix.EPERM, tries: 1,
 		},
 		{
 			name: "failed in the middle",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				return [][]byte{r.value(multi, 1), r.done(0, syscall.ENOMEM, nil)}
+			answer: func(r fakeMessage, _ int) [][]byte {
+				return [][]byte{r.value(multi, 1), r.Done(0, syscall.ENOMEM, nil)}
 			},
 			err: unix.ENOMEM, tries: 1,
 		},
 		{
 			name: "interrupted at a message, then not",
-			answer: func(r fakeRequestMessage, try int) [][]byte {
+			answer: func(r fakeMessage, try int) [][]byte {
 				if try < 3 {
-					return [][]byte{r.value(multi, 8), r.value(multi|intr, 9), r.value(multi, 9), r.done(0, 0, nil)}
+					return [][]byte{r.value(multi, 8), r.value(multi|intr, 9), r.value(multi, 9), r.Done(0, 0, nil)}
 				}
-				return [][]byte{r.value(multi, 1), r.done(0, 0, nil)}
+				return [][]byte{r.value(multi, 1), r.Done(0, 0, nil)}
 			},
 			want: []uint32{1}, tries: 3,
 		},
 		{
 			name: "interrupted at the end, then not",
-			answer: func(r fakeRequestMessage, try int) [][]byte {
+			answer: func(r fakeMessage, try int) [][]byte {
 				if try < 2 {
-					return [][]byte{r.value(multi, 8), r.done(intr, 0, nil)}
+					return [][]byte{r.value(multi, 8), r.Done(intr, 0, nil)}
 				}
-				return [][]byte{r.value(multi, 1), r.done(0, 0, nil)}
+				return [][]byte{r.value(multi, 1), r.Done(0, 0, nil)}
 			},
 			want: []uint32{1}, tries: 2,
 		},
 		{
 			name: "always interrupted",
-			answer: func(r fakeRequestMessage, _ int) [][]byte {
-				return [][]byte{r.value(multi|intr, 8), r.done(intr, 0, nil)}
+			answer: func(r fakeMessage, _ int) [][]byte {
+				return [][]byte{r.value(multi|intr, 8), r.Done(intr, 0, nil)}
 			},
 			err: ErrDumpInterrupted, tries: 4,
 		},
@@ -162,7 +164,7 @@ func TestDump(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var try atomic.Int32
-			c, f := dialFake(t, Options{DumpTries: 4}, func(r fakeRequestMessage) [][]byte {
+			c, f := dialFake(t, Options{DumpTries: 4}, func(r fakeMessage) [][]byte {
 				return tt.answer(r, int(try.Add(1)))
 			})
 			for range 2 {
@@ -181,7 +183,7 @@ func TestDump(t *testing.T) {
 					t.Errorf("tried %d times, want %d", n, tt.tries)
 				}
 			}
-			if n := f.dials(); n != 1 {
+			if n := f.Dials(); n != 1 {
 				t.Errorf("took %d sockets, want 1", n)
 			}
 		})
@@ -190,9 +192,9 @@ func TestDump(t *testing.T) {
 
 func TestDumpTriesDefault(t *testing.T) {
 	var tries atomic.Int32
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
 		tries.Add(1)
-		return [][]byte{r.done(intr, 0, nil)}
+		return [][]byte{r.Done(intr, 0, nil)}
 	})
 	if _, err := dumpValues(t.Context(), c); !errors.Is(err, ErrDumpInterrupted) {
 		t.Errorf("got error %v, want %v", err, ErrDumpInterrupted)
@@ -204,8 +206,8 @@ func TestDumpTriesDefault(t *testing.T) {
 
 // A cursor may be left or closed at any time, and does not begin again.
 func TestCursorClose(t *testing.T) {
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
-		return [][]byte{join(r.value(multi, 1), r.value(multi, 2), r.done(0, 0, nil))}
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		return [][]byte{genltest.Join(r.value(multi, 1), r.value(multi, 2), r.Done(0, 0, nil))}
 	})
 	cur := c.Dump(t.Context(), fakeRequest(nil))
 	cur.Close()
@@ -235,12 +237,12 @@ func TestCursorClose(t *testing.T) {
 // Whatever a part of a dump is, parsing it ends, and what is delivered are
 // messages.
 func FuzzPart(f *testing.F) {
-	r := fakeRequestMessage{header: header{seq: 9}, raw: make([]byte, 28)}
+	r := newFakeMessage(9)
 	old := r
-	old.seq = 8
-	f.Add(join(r.value(multi, 1), r.value(multi, 2), r.done(0, 0, nil)), r.done(0, 0, nil))
-	f.Add(join(r.value(multi, 1), old.value(multi, 2), r.value(multi|intr, 3)), r.ack(syscall.EINVAL, nil))
-	f.Add(r.reply(multi, 1, 2, 3), r.reply(multi))
+	old.Seq = 8
+	f.Add(genltest.Join(r.value(multi, 1), r.value(multi, 2), r.Done(0, 0, nil)), r.Done(0, 0, nil))
+	f.Add(genltest.Join(r.value(multi, 1), old.value(multi, 2), r.value(multi|intr, 3)), r.Ack(syscall.EINVAL, nil))
+	f.Add(r.Reply(multi, 1, 2, 3), r.Reply(multi))
 	f.Add(r.value(multi, 1)[:25], []byte{})
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		s := &sock{seq: 9}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/genltest"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -70,15 +72,15 @@ func TestExtack(t *testing.T) {
 		{"broken off", append(bytes.Clone(msg), 9, 0, 2, 0, 1), Error{Message: "no such thing"}, ""},
 		{"number too long", AppendAttr(msg, unix.NLMSGERR_ATTR_OFFS, make([]byte, 3)), Error{Message: "no such thing"}, ""},
 	}
-	ends := map[string]func(r fakeRequestMessage, tlvs []byte) []byte{
-		"uncapped": func(r fakeRequestMessage, tlvs []byte) []byte { return r.ack(syscall.EINVAL, tlvs) },
-		"capped":   func(r fakeRequestMessage, tlvs []byte) []byte { return r.capped(syscall.EINVAL, tlvs) },
-		"done":     func(r fakeRequestMessage, tlvs []byte) []byte { return r.done(0, syscall.EINVAL, tlvs) },
+	ends := map[string]func(r fakeMessage, tlvs []byte) []byte{
+		"uncapped": func(r fakeMessage, tlvs []byte) []byte { return r.Ack(syscall.EINVAL, tlvs) },
+		"capped":   func(r fakeMessage, tlvs []byte) []byte { return r.Capped(syscall.EINVAL, tlvs) },
+		"done":     func(r fakeMessage, tlvs []byte) []byte { return r.Done(0, syscall.EINVAL, tlvs) },
 	}
 	for _, tt := range tests {
 		for name, end := range ends {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {
-				c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
+				c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
 					return [][]byte{end(r, tt.tlvs)}
 				})
 				cur := c.Dump(t.Context(), fakeRequest(nested))
@@ -110,8 +112,8 @@ func TestExtack(t *testing.T) {
 
 // A request whose length is not aligned is, in the acknowledgement.
 func TestExtackAlign(t *testing.T) {
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte {
-		return [][]byte{r.ack(syscall.EINVAL, AppendString(nil, unix.NLMSGERR_ATTR_MSG, "odd"))}
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		return [][]byte{r.Ack(syscall.EINVAL, AppendString(nil, unix.NLMSGERR_ATTR_MSG, "odd"))}
 	})
 	var e *Error
 	err := c.Do(t.Context(), fakeRequest([]byte{5, 0, 1, 0, 1}), nil)
@@ -124,17 +126,17 @@ func TestWarning(t *testing.T) {
 	tlvs := AppendAttr(AppendString(nil, unix.NLMSGERR_ATTR_MSG, "not wise"), unix.NLMSGERR_ATTR_COOKIE, []byte{1, 2})
 	tests := []struct {
 		name   string
-		answer func(r fakeRequestMessage) [][]byte
+		answer func(r fakeMessage) [][]byte
 		want   []Warning
 	}{
-		{"do", func(r fakeRequestMessage) [][]byte {
-			return [][]byte{r.value(0, 5), r.ack(0, tlvs)}
+		{"do", func(r fakeMessage) [][]byte {
+			return [][]byte{r.value(0, 5), r.Ack(0, tlvs)}
 		}, []Warning{{Op: "fake-get", Message: "not wise", Cookie: []byte{1, 2}}}},
-		{"capped", func(r fakeRequestMessage) [][]byte {
-			return [][]byte{r.capped(0, tlvs)}
+		{"capped", func(r fakeMessage) [][]byte {
+			return [][]byte{r.Capped(0, tlvs)}
 		}, []Warning{{Op: "fake-get", Message: "not wise", Cookie: []byte{1, 2}}}},
-		{"nothing to say", func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(0, []byte{})} }, nil},
-		{"refused", func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(syscall.EPERM, tlvs)} }, nil},
+		{"nothing to say", func(r fakeMessage) [][]byte { return [][]byte{r.Ack(0, []byte{})} }, nil},
+		{"refused", func(r fakeMessage) [][]byte { return [][]byte{r.Ack(syscall.EPERM, tlvs)} }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,8 +153,8 @@ func TestWarning(t *testing.T) {
 	}
 	t.Run("dump", func(t *testing.T) {
 		var got []Warning
-		c, _ := dialFake(t, Options{Warn: func(w Warning) { got = append(got, w) }}, func(r fakeRequestMessage) [][]byte {
-			return [][]byte{join(r.value(unix.NLM_F_MULTI, 5), r.done(0, 0, tlvs))}
+		c, _ := dialFake(t, Options{Warn: func(w Warning) { got = append(got, w) }}, func(r fakeMessage) [][]byte {
+			return [][]byte{genltest.Join(r.value(unix.NLM_F_MULTI, 5), r.Done(0, 0, tlvs))}
 		})
 		n := 0
 		cur := c.Dump(t.Context(), fakeRequest(nil))
@@ -168,7 +170,7 @@ func TestWarning(t *testing.T) {
 		}
 	})
 	t.Run("nobody hears", func(t *testing.T) {
-		c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte { return [][]byte{r.ack(0, tlvs)} })
+		c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte { return [][]byte{r.Ack(0, tlvs)} })
 		if err := c.Do(t.Context(), fakeRequest(nil), nil); err != nil {
 			t.Error(err)
 		}
@@ -213,16 +215,15 @@ func TestPolicyString(t *testing.T) {
 
 // Whatever bytes come, parsing ends, and what was refused stays refused.
 func FuzzAck(f *testing.F) {
-	r := fakeRequestMessage{header: header{seq: 9}, raw: make([]byte, 28)}
-	ne.PutUint32(r.raw, 28)
+	r := newFakeMessage(9)
 	seed := func(m []byte) {
 		h, body, _, _ := nextMessage(m)
 		f.Add(h.flag, body)
 	}
-	seed(r.ack(0, nil))
-	seed(r.ack(syscall.EINVAL, AppendString(nil, unix.NLMSGERR_ATTR_MSG, "why")))
-	seed(r.capped(syscall.EINVAL, AppendUint32(AppendUint32(nil, unix.NLMSGERR_ATTR_OFFS, 40), nlmsgerrAttrMissType, 3)))
-	seed(r.ack(syscall.EINVAL, AppendNested(nil, nlmsgerrAttrPolicy, func(b []byte) []byte {
+	seed(r.Ack(0, nil))
+	seed(r.Ack(syscall.EINVAL, AppendString(nil, unix.NLMSGERR_ATTR_MSG, "why")))
+	seed(r.Capped(syscall.EINVAL, AppendUint32(AppendUint32(nil, unix.NLMSGERR_ATTR_OFFS, 40), nlmsgerrAttrMissType, 3)))
+	seed(r.Ack(syscall.EINVAL, AppendNested(nil, nlmsgerrAttrPolicy, func(b []byte) []byte {
 		return AppendUint32(b, unix.NL_POLICY_TYPE_ATTR_TYPE, unix.NL_ATTR_TYPE_U64)
 	})))
 	f.Fuzz(func(t *testing.T, flags uint16, body []byte) {

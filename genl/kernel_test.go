@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -380,29 +379,5 @@ func TestDialErrors(t *testing.T) {
 		if tt.err != nil && !errors.Is(err, tt.err) {
 			t.Errorf("%s: got error %v, want %v", name, err, tt.err)
 		}
-	}
-}
-
-func TestAllocs(t *testing.T) {
-	runtime.GC()
-	c := dialKernel(t)
-	req := familyRequest("family nlctrl")
-	req.Attrs = AppendString(nil, unix.CTRL_ATTR_FAMILY_NAME, "nlctrl")
-	n := 0
-	if a := testing.AllocsPerRun(200, func() {
-		if err := c.Do(t.Context(), req, func(m Message) error { n += len(m.Attrs); return nil }); err != nil {
-			t.Error(err)
-		}
-	}); a != 0 {
-		t.Errorf("Do allocates %v times", a)
-	}
-	if a := testing.AllocsPerRun(200, func() {
-		cur := c.Dump(t.Context(), familyRequest("families"))
-		defer cur.Close()
-		for cur.Next() {
-			n += len(cur.Message().Attrs)
-		}
-	}); a != 0 {
-		t.Errorf("a dump allocates %v times", a)
 	}
 }

@@ -184,6 +184,9 @@ func (s *sock) await(ctx context.Context) error {
 // interrupt makes whoever waits for the socket give up when ctx is done, until
 // the function that it returns is called.
 func (s *sock) interrupt(ctx context.Context) (release func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		s.SetDeadline(time.Unix(1, 0))

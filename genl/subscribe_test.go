@@ -14,6 +14,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpctl/xdpctl-nl/internal/genltest"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
@@ -68,7 +69,7 @@ func (m *multicaster) send(b []byte) {
 }
 
 // event is a notification with a value.
-func event(v uint32) []byte { return fakeRequestMessage{}.value(0, v) }
+func event(v uint32) []byte { return newFakeMessage(0).value(0, v) }
 
 // receive returns the value of the next notification.
 func receive(ctx context.Context, sub *Subscription) (uint32, error) {
@@ -86,8 +87,8 @@ func receive(ctx context.Context, sub *Subscription) (uint32, error) {
 func TestSubscribe(t *testing.T) {
 	sub, m := dialMulticast(t, 0)
 	m.send(event(1))
-	m.send(join(event(2), message(0x99, 0, 0, []byte("another")), event(3)))
-	m.send(message(0x99, 0, 0, nil))
+	m.send(genltest.Join(event(2), genltest.Message(0x99, 0, 0, []byte("another")), event(3)))
+	m.send(genltest.Message(0x99, 0, 0, nil))
 	m.send(event(4))
 	for want := uint32(1); want <= 4; want++ {
 		if got, err := receive(t.Context(), sub); err != nil || got != want {
@@ -98,7 +99,7 @@ func TestSubscribe(t *testing.T) {
 	// What is broken is told of and skipped.
 	m.send(event(5)[:20])
 	m.send(append(event(6), 1))
-	m.send(message(fakeFamily.ID, 0, 0, []byte{1, 2}))
+	m.send(genltest.Message(fakeFamily.ID, 0, 0, []byte{1, 2}))
 	m.send(event(7))
 	var got []string
 	for range 5 {
@@ -198,7 +199,7 @@ func TestSubscribeOverrunUnderLoad(t *testing.T) {
 }
 
 func TestSubscribeErrors(t *testing.T) {
-	c, _ := dialFake(t, Options{}, func(r fakeRequestMessage) [][]byte { return nil })
+	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte { return nil })
 	_, err := c.Subscribe(SubscribeOptions{Family: fakeFamily, Groups: []string{"none"}})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such group: got error %v, want %v", err, os.ErrNotExist)

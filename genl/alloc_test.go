@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+//go:build !race
+
+package genl
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The race detector makes sync.Pool forget things, and so cannot be on.
+func TestAllocs(t *testing.T) {
+	c := dialKernel(t)
+	req := familyRequest("family nlctrl")
+	req.Attrs = AppendString(nil, unix.CTRL_ATTR_FAMILY_NAME, "nlctrl")
+	n := 0
+	if a := testing.AllocsPerRun(200, func() {
+		if err := c.Do(t.Context(), req, func(m Message) error { n += len(m.Attrs); return nil }); err != nil {
+			t.Error(err)
+		}
+	}); a != 0 {
+		t.Errorf("Do allocates %v times", a)
+	}
+	if a := testing.AllocsPerRun(200, func() {
+		cur := c.Dump(t.Context(), familyRequest("families"))
+		defer cur.Close()
+		for cur.Next() {
+			n += len(cur.Message().Attrs)
+		}
+	}); a != 0 {
+		t.Errorf("a dump allocates %v times", a)
+	}
+}
