@@ -239,3 +239,10 @@ func (d *demo) tearDown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// abandon takes down what there is after a failure, which is what matters then.
+func (d *demo) abandon() {
+	for _, command := range []string{"rm -f " + pin(left) + " " + pin(right), "ip netns del left", "ip netns del right"} {
+		d.quiet(command)
+	}
+}

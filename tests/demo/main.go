@@ -77,6 +77,7 @@ func run(opts options) error {
 		module:  filepath.Join(opts.build, release, "xdpctl.ko"),
 	}
 	if err := d.show(ctx); err != nil {
+		d.abandon()
 		return err
 	}
 	return d.tearDown(ctx)
