@@ -19,7 +19,7 @@ import (
 type duel struct {
 	*world
 	dev   uint32
-	judge *nlDoor
+	judge *judge
 	tally *tally
 }
 
@@ -112,7 +112,7 @@ func (d *duel) verdict(k contest, changes []change, errs []error) {
 func TestCompareAndSwap(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		w := newWorld(t)
-		d := &duel{world: w, dev: w.veth("veth"), judge: w.netlink(), tally: newTally()}
+		d := &duel{world: w, dev: w.veth("veth"), judge: w.judge(), tally: newTally()}
 		n, done := rounds(t, 6), 0
 		var want []string
 		for i, left := range doors {

@@ -132,7 +132,7 @@ func TestMapCreateDestroy(t *testing.T) {
 			if i%8 == 7 {
 				tb = tables[i/8%len(tables)]
 			}
-			f, err := createMap(tb, w.ctl)
+			f, err := w.createMap(tb)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +209,7 @@ func TestControlDevice(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctl := w.ns.Index(ctlName)
-			d, err := openMaps(ctl)
+			d, err := w.openMaps(ctl)
 			if err != nil {
 				t.Fatal(err)
 			}

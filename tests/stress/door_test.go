@@ -162,7 +162,8 @@ func parseEntry(tb *table, b []byte) entry {
 // mapDoor is the map door: a control map of every type, or of some.
 type mapDoor struct{ fd map[*table]int }
 
-// openMaps makes a control map of every type on the control device.
+// openMaps makes a control map of every type on the control device in the
+// namespace of the calling thread.
 func openMaps(ctl int) (*mapDoor, error) {
 	d := &mapDoor{fd: make(map[*table]int)}
 	for _, tb := range tables {
@@ -321,6 +322,28 @@ func (w *world) netlink() *nlDoor {
 	return &nlDoor{w.ns.NewGenl(w.T, family.FamilyName)}
 }
 
+// judge is the netlink door for a thread that is not in the namespace, from
+// which nothing could be changed.
+type judge struct {
+	nlDoor
+	ns *testutil.NetNS
+}
+
+func (w *world) judge() *judge {
+	w.Helper()
+	return &judge{nlDoor: *w.netlink(), ns: w.ns}
+}
+
+func (j *judge) set(ifindex uint32, c change) (err error) {
+	j.ns.Do(func() { err = j.nlDoor.set(ifindex, c) })
+	return err
+}
+
+func (j *judge) del(ifindex uint32) (err error) {
+	j.ns.Do(func() { err = j.nlDoor.del(ifindex) })
+	return err
+}
+
 // dialNetlink opens the netlink door in the namespace of the calling thread.
 // The caller closes it.
 func dialNetlink(t *testing.T, id uint16) *nlDoor {
@@ -335,12 +358,26 @@ func dialNetlink(t *testing.T, id uint16) *nlDoor {
 // maps opens the map door.
 func (w *world) maps() *mapDoor {
 	w.Helper()
-	d, err := openMaps(w.ctl)
+	d, err := w.openMaps(w.ctl)
 	if err != nil {
 		w.Fatalf("create control maps: %v", err)
 	}
 	w.Cleanup(d.close)
 	return d
+}
+
+// openMaps makes a control map of every type. The caller closes them.
+func (w *world) openMaps(ctl int) (d *mapDoor, err error) {
+	w.Helper()
+	w.ns.Do(func() { d, err = openMaps(ctl) })
+	return d, err
+}
+
+// createMap makes a control map. The caller closes it.
+func (w *world) createMap(tb *table) (fd int, err error) {
+	w.Helper()
+	w.ns.Do(func() { fd, err = createMap(tb, w.ctl) })
+	return fd, err
 }
 
 // doors are the names and makers of both doors.

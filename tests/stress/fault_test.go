@@ -151,7 +151,7 @@ func (s *subject) run(t *testing.T, f *faults) {
 var errLost = errors.New("answer lost")
 
 // state is what is attached to a netdev, as seen without any fault.
-func (w *world) state(judge *nlDoor, dev uint32) (state, error) {
+func (w *world) state(judge *judge, dev uint32) (state, error) {
 	st, err := judge.get(prog, dev, family.QueueAll)
 	if errors.Is(err, unix.ENOENT) {
 		return state{}, nil
@@ -161,7 +161,7 @@ func (w *world) state(judge *nlDoor, dev uint32) (state, error) {
 
 // programs are the subjects that change and read what is attached, through one
 // door.
-func programs(w *world, name string, via door, judge *nlDoor, dev uint32) []*subject {
+func programs(w *world, name string, via door, judge *judge, dev uint32) []*subject {
 	is := func(id uint32) func() error {
 		return func() error {
 			st, err := w.state(judge, dev)
@@ -239,7 +239,7 @@ func programs(w *world, name string, via door, judge *nlDoor, dev uint32) []*sub
 
 // indexed makes sure that the module knows the netdevs of the namespace, no
 // more and no less.
-func (w *world) indexed(judge *nlDoor) error {
+func (w *world) indexed(judge *judge) error {
 	list, _, err := judge.walk(caps)
 	if err != nil {
 		return err
@@ -259,7 +259,7 @@ func (w *world) indexed(judge *nlDoor) error {
 // netdevs are the subjects that go through the module's notifier and through
 // its control devices. Rtnetlink may lose its own answer, so a netdev may be
 // there or not after a failure, but the module must agree.
-func netdevs(w, there *world, judge *nlDoor) []*subject {
+func netdevs(w, there *world, judge *judge) []*subject {
 	settle := func(name string) func() error {
 		return func() error {
 			if err := w.indexed(judge); err != nil {
@@ -318,7 +318,7 @@ func TestFaults(t *testing.T) {
 			return
 		}
 		w, there := newWorld(t), newWorld(t)
-		judge := w.netlink()
+		judge := w.judge()
 		dev := w.veth("veth")
 		old, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {

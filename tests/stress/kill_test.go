@@ -73,7 +73,7 @@ type killing struct {
 	tally *tally
 	exe   string
 	dev   uint32
-	netlk *nlDoor
+	judge *judge
 	maps  *mapDoor
 	links map[uint32]testutil.LinkInfo // before
 }
@@ -92,7 +92,7 @@ func (k *killing) round(i int) error {
 	cmd := exec.Command(k.exe)
 	cmd.Stderr = os.Stderr
 	o, _ := json.Marshal(order{
-		NetNS: 3, Programs: []int{4, 5}, Map: mapFD, Family: k.netlk.g.Family, Ifindex: k.dev, Ready: 7,
+		NetNS: 3, Programs: []int{4, 5}, Map: mapFD, Family: k.judge.g.Family, Ifindex: k.dev, Ready: 7,
 	})
 	cmd.Env = append(os.Environ(), victimEnv+"="+string(o))
 	for _, fd := range []int{k.ns.FD(), k.pass.FD, k.drop.FD, k.maps.fd[prog]} {
@@ -126,7 +126,7 @@ func (k *killing) round(i int) error {
 // inspect makes sure that an update was done or not, and nothing in between,
 // and clears up.
 func (k *killing) inspect(name string) error {
-	st, err := k.netlk.get(prog, k.dev, family.QueueAll)
+	st, err := k.judge.get(prog, k.dev, family.QueueAll)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("get after the kill: %w", err)
 	}
@@ -148,7 +148,7 @@ func (k *killing) inspect(name string) error {
 		return fmt.Errorf("rtnetlink says program %d after the kill, the doors say %d", rt.ProgID, st.prog)
 	}
 	got := unix.Errno(0)
-	if err := k.netlk.del(k.dev); err != nil && !errors.As(err, &got) {
+	if err := k.judge.del(k.dev); err != nil && !errors.As(err, &got) {
 		return err
 	}
 	if got != want {
@@ -174,7 +174,7 @@ func TestKill(t *testing.T) {
 		w := newWorld(t)
 		k := &killing{
 			world: w, tally: newTally(), exe: stageSelf(t), dev: w.veth("veth"),
-			netlk: w.netlink(), maps: w.maps(), links: testutil.XDPLinks(t),
+			judge: w.judge(), maps: w.maps(), links: testutil.XDPLinks(t),
 		}
 		done := newCrew(t).times(rounds(t, 12), func(i int) {
 			if err := k.round(i); err != nil {

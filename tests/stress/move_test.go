@@ -55,7 +55,7 @@ func TestMove(t *testing.T) {
 		a, b := tr.worlds[0], tr.worlds[1]
 		tr.prog = a.pass.ID
 		a.veth("veth")
-		judges := [2]*nlDoor{a.netlink(), b.netlink()}
+		judges := [2]*judge{a.judge(), b.judge()}
 		if err := judges[0].set(uint32(a.ns.Index("veth")), change{prog: a.pass}); err != nil {
 			t.Fatal(err)
 		}

@@ -198,7 +198,7 @@ func TestLookupContended(t *testing.T) {
 		maps := w.maps()
 		catchWithoutRestart(t, unix.SIGUSR1)
 		dev := w.veth("veth")
-		if err := w.netlink().set(dev, change{prog: w.pass}); err != nil {
+		if err := w.judge().set(dev, change{prog: w.pass}); err != nil {
 			t.Fatal(err)
 		}
 		for _, signals := range []bool{false, true} {

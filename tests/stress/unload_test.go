@@ -223,7 +223,9 @@ func TestUnload(t *testing.T) {
 		dev, dev2 := u.ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
 		u.dev, u.dev2, u.calm = uint32(dev), uint32(dev2), uint32(u.ns.AddDummy("dummy0"))
 		fixed := u.ns.AddControl(ctlName)
-		before, err := openMaps(fixed)
+		var before *mapDoor
+		var err error
+		u.ns.Do(func() { before, err = openMaps(fixed) })
 		if err != nil {
 			t.Fatal(err)
 		}

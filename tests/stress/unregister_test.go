@@ -85,7 +85,9 @@ func TestUnregister(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		d := &doomed{world: newWorld(t), tally: newTally()}
 		d.stay = d.veth("stay")
-		if err := d.netlink().set(d.stay, change{prog: d.pass}); err != nil {
+		d.index.Store(d.veth("doomed"))
+		d.ns.Del("doomed")
+		if err := d.judge().set(d.stay, change{prog: d.pass}); err != nil {
 			t.Fatal(err)
 		}
 		c := newCrew(t)
