@@ -172,13 +172,13 @@ static void gone_work(struct work_struct *work)
 
 	list_for_each_entry_safe(a, tmp, &free, list) {
 		struct xdpctl_req req = { .net = a->net };
-		u32 ifindex = a->ifindex;
 
+		if (req.net) {
+			xdpctl_notify_detached(&req, a->ifindex);
+			put_net(req.net);
+		}
+		/* last: without it the module may go, but for this work */
 		xdpctl_attachment_free(a);
-		if (!req.net)
-			continue;
-		xdpctl_notify_detached(&req, ifindex);
-		put_net(req.net);
 	}
 }
 
