@@ -284,9 +284,12 @@ func version() string {
 	return "(devel)"
 }
 
+// netnsDir is where ip-netns(8) keeps the namespaces that have a name.
+const netnsDir = "/run/netns"
+
 // netnsNames are the network namespaces that have names.
 func netnsNames() []string {
-	entries, err := os.ReadDir("/run/netns")
+	entries, err := os.ReadDir(netnsDir)
 	if err != nil {
 		return nil
 	}

@@ -268,7 +268,7 @@ func TestBpftool(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	a := newApp(nil, nil)
-	for name, want := range map[string]string{"": "x", "blue": "ip netns exec blue x", "/a": "nsenter --net=/a x"} {
+	for name, want := range map[string]string{"": "x", "blue": "nsenter --net=/run/netns/blue x", "/a": "nsenter --net=/a x"} {
 		a.netnsName = name
 		if got := a.inNetns("x"); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)

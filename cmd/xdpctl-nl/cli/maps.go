@@ -98,7 +98,8 @@ func bpftool(words ...string) string {
 	return "bpftool " + strings.Join(words, " ")
 }
 
-// inNetns is a command that has to run in the netns to work in.
+// inNetns is a command that has to run in the netns to work in. It is not run
+// by `ip netns exec`, which mounts another /sys, where nothing is pinned.
 func (a *app) inNetns(command string) string {
 	switch {
 	case a.netnsName == "":
@@ -106,7 +107,7 @@ func (a *app) inNetns(command string) string {
 	case strings.Contains(a.netnsName, "/"):
 		return "nsenter --net=" + a.netnsName + " " + command
 	}
-	return "ip netns exec " + a.netnsName + " " + command
+	return "nsenter --net=" + netnsDir + "/" + a.netnsName + " " + command
 }
 
 func (a *app) mapCreate() *cobra.Command {
