@@ -113,7 +113,7 @@ func TestCompareAndSwap(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		w := newWorld(t)
 		d := &duel{world: w, dev: w.veth("veth"), judge: w.judge(), tally: newTally()}
-		n, done := rounds(t, 6), 0
+		n, done := rounds(t, 4), 0
 		var want []string
 		for i, left := range doors {
 			for _, right := range doors[i:] {
@@ -248,7 +248,7 @@ func TestBrawl(t *testing.T) {
 		}
 		c.loop(w.ns, b.links)
 		c.loop(w.ns, b.foreign)
-		done := c.times(rounds(t, 80), func(int) { pause(40 * time.Millisecond) })
+		done := c.times(rounds(t, 60), func(int) { pause(40 * time.Millisecond) })
 		c.halt()
 		b.tally.report(t, done,
 			"netlink attach: ok", "netlink attach: EBUSY", "map attach: ok", "map attach: EBUSY",

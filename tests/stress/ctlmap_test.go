@@ -75,6 +75,7 @@ func (o *owner) judge(what string, err error, want unix.Errno, after *testutil.P
 	errno, _ := err.(unix.Errno)
 	for _, e := range o.gone {
 		if errno == e {
+			pause(2 * time.Millisecond)
 			return o.compare(what)
 		}
 	}
@@ -127,7 +128,7 @@ func TestMapCreateDestroy(t *testing.T) {
 		var fd atomic.Int32
 		fd.Store(-1)
 		owners(w, c, y, 8, func() int { return int(fd.Load()) }, closedErrnos)
-		done := c.times(rounds(t, 60), func(i int) {
+		done := c.times(rounds(t, 40), func(i int) {
 			tb := prog
 			if i%8 == 7 {
 				tb = tables[i/8%len(tables)]
@@ -166,6 +167,9 @@ func (cur *current) reader(y *tally) func() error {
 		if err := y.check("iterate", err, unix.ENODEV); err != nil {
 			return err
 		}
+		if err != nil {
+			pause(time.Millisecond)
+		}
 		if err := checkOrder(list); err != nil {
 			return err
 		}
@@ -202,8 +206,8 @@ func TestControlDevice(t *testing.T) {
 		fd := func() int { return cur.maps.Load().fd[prog] }
 		owners(w, c, y, 3, fd, []unix.Errno{unix.ENODEV})
 		c.loop(w.ns, cur.reader(y))
-		done := c.times(rounds(t, 15), func(i int) {
-			pause(20 * time.Millisecond)
+		done := c.times(rounds(t, 12), func(i int) {
+			pause(30 * time.Millisecond)
 			w.ns.Del(ctlName)
 			if err := w.ns.NewLink(ctlName, "xdpctl", nil); err != nil {
 				t.Fatal(err)

@@ -176,7 +176,7 @@ func TestKill(t *testing.T) {
 			world: w, tally: newTally(), exe: stageSelf(t), dev: w.veth("veth"),
 			judge: w.judge(), maps: w.maps(), links: testutil.XDPLinks(t),
 		}
-		done := newCrew(t).times(rounds(t, 12), func(i int) {
+		done := newCrew(t).times(rounds(t, 10), func(i int) {
 			if err := k.round(i); err != nil {
 				t.Error(err)
 			}

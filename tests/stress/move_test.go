@@ -70,7 +70,7 @@ func TestMove(t *testing.T) {
 				c.loop(w.ns, tr.watch(fmt.Sprintf("%s in %c", door.name, 'A'+i), door.open(w)))
 			}
 		}
-		done := c.times(rounds(t, 20), func(i int) {
+		done := c.times(rounds(t, 12), func(i int) {
 			from, to := i%2, 1-i%2
 			old := uint32(tr.worlds[from].ns.Index("veth"))
 			if err := tr.worlds[from].ns.Move("veth", tr.worlds[to].ns); err != nil {

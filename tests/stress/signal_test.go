@@ -108,7 +108,7 @@ func TestSignals(t *testing.T) {
 		y := newTally()
 		maps := w.maps()
 		caught := catchWithoutRestart(t, unix.SIGUSR1)
-		want := rounds(t, 40)
+		want := rounds(t, 22)
 		dev := w.ns.AddDummy("dummy")
 		c := newCrew(t)
 		defer c.halt()
@@ -215,7 +215,7 @@ func TestLookupContended(t *testing.T) {
 				finished := make(chan int)
 				c.run(w.ns, func() error {
 					defer close(finished)
-					return contended(t, maps, dev, w.pass.ID, signals, 50*rounds(t, 20))
+					return contended(t, maps, dev, w.pass.ID, signals, 50*rounds(t, 10))
 				})
 				<-finished
 			})

@@ -65,6 +65,7 @@ func (d *kernelDoor) gone(err error) (bool, error) {
 	if !ok || !slices.Contains(goneErrnos, errno) {
 		return false, nil
 	}
+	pause(5 * time.Millisecond)
 	_, err = d.find()
 	return true, err
 }
@@ -75,7 +76,7 @@ func (u *unloading) reader(d *kernelDoor) func() error {
 	return func() error {
 		n++
 		tb := tables[n%len(tables)]
-		if tb != prog {
+		if tb == stats || tb == caps { // which every netdev has
 			_, err := d.get(tb, u.calm, 0)
 			if err := u.tally.check("netlink get", err, goneErrnos...); err != nil {
 				return err
@@ -86,6 +87,7 @@ func (u *unloading) reader(d *kernelDoor) func() error {
 			return err
 		}
 		if err == nil {
+			pause(10 * time.Millisecond)
 			return checkOrder(list)
 		}
 		_, err = d.gone(err)
@@ -111,7 +113,7 @@ func (u *unloading) attacher(d *kernelDoor) func() error {
 		if err := u.tally.check("netlink detach", err); err != nil {
 			return err
 		}
-		pause(6 * time.Millisecond)
+		pause(80 * time.Millisecond)
 		return nil
 	}
 }
@@ -123,6 +125,7 @@ func (u *unloading) mapper() error {
 	if err != nil {
 		if err := u.ns.NewLink(ctlName, "xdpctl", nil); err != nil {
 			u.tally.add("control device", "refused")
+			pause(5 * time.Millisecond)
 			return nil
 		}
 		u.tally.add("control device", "ok")
@@ -141,13 +144,25 @@ func (u *unloading) mapper() error {
 			return err
 		}
 		if err != nil {
-			return d.dead(tb, u.calm)
+			return d.dying(tb, u.calm)
 		}
 		if err := checkOrder(list); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// dying is called when a map has said for the first time that its device is
+// gone, which a lookup may do as soon as the module begins to go.
+func (d *mapDoor) dying(tb *table, ifindex uint32) error {
+	var err error
+	for end := time.Now().Add(deferred); time.Now().Before(end); pause(time.Millisecond) {
+		if err = d.dead(tb, ifindex); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // dead makes sure that a map whose device is gone says so to everything.
@@ -194,7 +209,7 @@ func (u *unloading) updater() error {
 	if err := u.tally.check("map detach", d.del(u.dev2)); err != nil {
 		return err
 	}
-	pause(6 * time.Millisecond)
+	pause(80 * time.Millisecond)
 	return nil
 }
 
@@ -210,6 +225,24 @@ func withoutModprobe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.WriteFile(path, old, 0) })
+}
+
+// unload tries until it has caught a moment at which nobody holds the module.
+func (u *unloading) unload(unloaded *atomic.Bool) {
+	u.Helper()
+	for end := time.Now().Add(deferred); ; pause(time.Millisecond) {
+		err := testutil.TryUnloadModule()
+		if err := u.tally.check("rmmod", err, unix.EAGAIN); err != nil {
+			u.Fatal(err)
+		}
+		if err == nil {
+			unloaded.Store(true)
+			return
+		}
+		if time.Now().After(end) {
+			u.Fatalf("the module was not free for a moment in %v", deferred)
+		}
+	}
 }
 
 // TestUnload unloads the module while it is in use in every way.
@@ -245,24 +278,20 @@ func TestUnload(t *testing.T) {
 			if err == nil && dead {
 				return errors.New("a map that was made before the module went works again")
 			}
+			if err != nil {
+				pause(10 * time.Millisecond)
+			}
 			return nil
 		})
 		c.loop(u.ns, u.mapper)
 		c.loop(u.ns, u.updater)
-		done := c.times(rounds(t, 30), func(i int) {
-			pause(10 * time.Millisecond)
-			err := testutil.TryUnloadModule()
-			if err := u.tally.check("rmmod", err, unix.EAGAIN); err != nil {
-				t.Fatal(err)
-			}
-			if err != nil {
-				return
-			}
-			unloaded.Store(true)
+		done := c.times(rounds(t, 10), func(i int) {
+			u.unload(&unloaded)
 			pause(10 * time.Millisecond)
 			if err := testutil.LoadModule(); err != nil {
 				t.Fatal(err)
 			}
+			pause(20 * time.Millisecond)
 		})
 		c.halt()
 		u.tally.report(t, done, "rmmod: ok", "rmmod: EAGAIN", "netlink get: ok", "netlink get: ENOENT",

@@ -33,6 +33,9 @@ func (d *doomed) get(name string, via door) func() error {
 			queue = family.QueueAll
 		}
 		_, err := via.get(tb, d.index.Load(), queue)
+		if err != nil {
+			pause(time.Millisecond)
+		}
 		return d.tally.check(name+" get", err, unix.ENOENT)
 	}
 }
@@ -75,6 +78,9 @@ func (d *doomed) attach(name string, via door) func() error {
 			c.prog = d.drop
 		}
 		err := via.set(d.index.Load(), c)
+		if err != nil {
+			pause(2 * time.Millisecond)
+		}
 		return d.tally.check(name+" attach", err, unix.ENODEV)
 	}
 }
@@ -97,7 +103,7 @@ func TestUnregister(t *testing.T) {
 			c.loop(d.ns, d.walk(door.name, door.open(d.world)))
 			c.loop(d.ns, d.attach(door.name, door.open(d.world)))
 		}
-		done := c.times(rounds(t, 12), func(int) {
+		done := c.times(rounds(t, 10), func(int) {
 			d.index.Store(d.veth("doomed"))
 			pause(20 * time.Millisecond)
 			d.ns.Del("doomed")
