@@ -27,6 +27,12 @@ DEFINE_MUTEX(xdpctl_prog_mutex);
 static LIST_HEAD(attached);
 static LIST_HEAD(gone);
 
+/*
+ * The netdev that is being attached to, only to compare with. Its link may be
+ * there and not yet in the books. Set under RTNL.
+ */
+static const struct net_device *attaching;
+
 static void gone_work(struct work_struct *work);
 static void reap_work(struct work_struct *work);
 
@@ -64,13 +70,7 @@ static bool attachment_is_live(const struct xdpctl_attachment *a)
 	       xdpctl_state_link(a->xd->dev, XDP_MODE_SKB) == a->link;
 }
 
-/**
- * xdpctl_attachment_unlist() - take an attachment off its netdev's books
- * @a: the attachment; the caller goes on to free it
- *
- * Context: RTNL.
- */
-void xdpctl_attachment_unlist(struct xdpctl_attachment *a)
+static void attachment_unlist(struct xdpctl_attachment *a)
 {
 	ASSERT_RTNL();
 	list_del(&a->list);
@@ -85,7 +85,7 @@ static void attachment_is_gone(struct xdpctl_attachment *a)
 	/* NULL for a netns that is going itself: nobody is there to be told */
 	a->net = maybe_get_net(dev_net(dev));
 	a->ifindex = dev->ifindex;
-	xdpctl_attachment_unlist(a);
+	attachment_unlist(a);
 	list_add_tail(&a->list, &gone);
 	queue_work(prog_wq, &gone_wk);
 }
@@ -146,13 +146,8 @@ void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex)
 	xdpctl_notify(req, XDPCTL_CTRL_TYPE_XDP_PROG, &key, &value);
 }
 
-/**
- * xdpctl_attachment_free() - drop an attachment that is in no list
- * @a: the attachment, whose link is detached
- *
- * Context: process context, no RTNL, which bpf_link_put() takes on 6.1.
- */
-void xdpctl_attachment_free(struct xdpctl_attachment *a)
+/* Drops an attachment in no list. Not under RTNL, which 6.1 takes here. */
+static void attachment_free(struct xdpctl_attachment *a)
 {
 	bpf_link_put(a->link);
 	kfree(a);
@@ -178,8 +173,33 @@ static void gone_work(struct work_struct *work)
 			put_net(req.net);
 		}
 		/* last: without it the module may go, but for this work */
-		xdpctl_attachment_free(a);
+		attachment_free(a);
 	}
+}
+
+/**
+ * xdpctl_detach() - take a program off a netdev
+ * @a: the attachment
+ *
+ * It stays in the books until the program is off, so that nobody sees a link
+ * that seems to be somebody else's.
+ * Context: process context, xdpctl_prog_mutex, no RTNL.
+ */
+void xdpctl_detach(struct xdpctl_attachment *a)
+{
+	lockdep_assert_held(&xdpctl_prog_mutex);
+	a->link->ops->detach(a->link);
+
+	rtnl_lock();
+	if (a->xd) {
+		attachment_unlist(a);
+	} else {	/* in gone, where the work waits for the mutex */
+		list_del(&a->list);
+		if (a->net)
+			put_net(a->net);
+	}
+	rtnl_unlock();
+	attachment_free(a);
 }
 
 /**
@@ -372,10 +392,38 @@ static struct bpf_link *attach_link(struct xdpctl_req *req,
 }
 
 /**
+ * xdpctl_attach_begin() - announce xdpctl_attach()
+ * @dev: the netdev that has no program
+ *
+ * Context: xdpctl_prog_mutex, RTNL.
+ */
+void xdpctl_attach_begin(const struct net_device *dev)
+{
+	lockdep_assert_held(&xdpctl_prog_mutex);
+	ASSERT_RTNL();
+	WRITE_ONCE(attaching, dev);
+}
+
+/**
+ * xdpctl_attach_pending() - is an attachment to a netdev being made?
+ * @dev: the netdev
+ *
+ * Context: RTNL.
+ * Return: whether a link on @dev may be ours although there is no attachment;
+ * who has the mutex knows.
+ */
+bool xdpctl_attach_pending(const struct net_device *dev)
+{
+	ASSERT_RTNL();
+	return READ_ONCE(attaching) == dev;
+}
+
+/**
  * xdpctl_attach() - attach a program to a netdev that has none
  * @req: the request
  * @c: what is asked for
  *
+ * Needs xdpctl_attach_begin().
  * Context: process context, xdpctl_prog_mutex, no RTNL; current is the caller,
  * in the netns of @req.
  * Return: 0 or an error.
@@ -386,8 +434,10 @@ int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c)
 	int err;
 
 	lockdep_assert_held(&xdpctl_prog_mutex);
-	if (!try_module_get(THIS_MODULE))
-		return -ENODEV;
+	if (!try_module_get(THIS_MODULE)) {
+		err = -ENODEV;
+		goto err_attaching;
+	}
 	a = kzalloc(sizeof(*a), GFP_KERNEL);
 	if (!a) {
 		err = -ENOMEM;
@@ -401,6 +451,7 @@ int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c)
 	err = attach_settle(req, c, a);
 	if (err)
 		goto err_link;
+	WRITE_ONCE(attaching, NULL);
 	return 0;
 
 err_link:
@@ -410,6 +461,8 @@ err_free:
 	kfree(a);
 err_module:
 	module_put(THIS_MODULE);
+err_attaching:
+	WRITE_ONCE(attaching, NULL);
 	return err;
 }
 

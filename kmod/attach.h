@@ -92,12 +92,13 @@ static inline const char *xdpctl_mode_name(int mode)
 extern struct mutex xdpctl_prog_mutex;
 
 struct xdpctl_attachment *xdpctl_attachment_find(const struct net_device *dev);
-void xdpctl_attachment_unlist(struct xdpctl_attachment *a);
-void xdpctl_attachment_free(struct xdpctl_attachment *a);
 void xdpctl_reap_dev(const struct net_device *dev);
 int xdpctl_refuse_foreign(struct xdpctl_req *req, const struct net_device *dev,
 			  int mode);
+void xdpctl_attach_begin(const struct net_device *dev);
+bool xdpctl_attach_pending(const struct net_device *dev);
 int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c);
+void xdpctl_detach(struct xdpctl_attachment *a);
 int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 		   struct xdpctl_attachment *a, struct bpf_prog *cur);
 void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex);

@@ -106,6 +106,8 @@ static int lookup_rtnl(struct xdpctl_req *req, u32 ifindex,
 		NL_SET_ERR_MSG(req->extack, "no program is attached");
 		return -ENOENT;
 	}
+	if (!xdpctl_attachment_find(dev) && xdpctl_attach_pending(dev))
+		return -EAGAIN;
 	fill(v, dev, mode < 0 ? XDP_MODE_HW : mode);
 	if (mode >= 0 && hw) {
 		v->present |= BIT_ULL(XDPCTL_A_PROG_HW_PROG_ID);
@@ -135,6 +137,19 @@ static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 		return err;
 	err = lookup_rtnl(req, k->ifindex, value);
 	rtnl_unlock();
+	if (err != -EAGAIN || req->nowait)
+		return err;
+
+	/* Ours or not? Who makes the attachment, if it is one, has the mutex. */
+	err = mutex_lock_killable(&xdpctl_prog_mutex);
+	if (err)
+		return err;
+	err = rtnl_lock_killable();
+	if (!err) {
+		err = lookup_rtnl(req, k->ifindex, value);
+		rtnl_unlock();
+	}
+	mutex_unlock(&xdpctl_prog_mutex);
 	return err;
 }
 
@@ -280,8 +295,10 @@ find_replaced(struct xdpctl_req *req, const struct xdpctl_change *c,
 	}
 	mode = xdpctl_host_mode(dev);
 	if (mode < 0) {
-		if (!c->expected && c->flags != BPF_EXIST)
+		if (!c->expected && c->flags != BPF_EXIST) {
+			xdpctl_attach_begin(dev);
 			return NULL;
+		}
 		NL_SET_ERR_MSG(req->extack, "no program is attached");
 		return ERR_PTR(-ENOENT);
 	}
@@ -358,7 +375,8 @@ static int prog_update(struct xdpctl_req *req, const void *key,
 
 /* del */
 
-static struct xdpctl_attachment *take_attachment(struct xdpctl_req *req, u32 ifindex)
+static struct xdpctl_attachment *find_detached(struct xdpctl_req *req,
+					       u32 ifindex)
 {
 	struct xdpctl_attachment *a;
 	struct net_device *dev;
@@ -377,10 +395,7 @@ static struct xdpctl_attachment *take_attachment(struct xdpctl_req *req, u32 ifi
 		return ERR_PTR(-ENOENT);
 	}
 	a = xdpctl_attachment_find(dev);
-	if (!a)
-		return ERR_PTR(xdpctl_refuse_foreign(req, dev, mode));
-	xdpctl_attachment_unlist(a);
-	return a;
+	return a ?: ERR_PTR(xdpctl_refuse_foreign(req, dev, mode));
 }
 
 static int prog_del(struct xdpctl_req *req, const void *key)
@@ -398,14 +413,13 @@ static int prog_del(struct xdpctl_req *req, const void *key)
 	err = rtnl_lock_killable();
 	if (err)
 		goto unlock;
-	a = take_attachment(req, k->ifindex);
+	a = find_detached(req, k->ifindex);
 	rtnl_unlock();
 	if (IS_ERR(a)) {
 		err = PTR_ERR(a);
 		goto unlock;
 	}
-	a->link->ops->detach(a->link);
-	xdpctl_attachment_free(a);
+	xdpctl_detach(a);
 	xdpctl_notify_detached(req, k->ifindex);
 unlock:
 	mutex_unlock(&xdpctl_prog_mutex);
