@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
+// tool is the name that the tests run themselves under to be the tool.
+const tool = "xdpctl-nl"
+
 // module loads and unloads the module around the tests.
 type module struct{ m *testing.M }
 
@@ -31,8 +35,11 @@ func (m module) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	if !testutil.InVM() && filepath.Base(os.Args[0]) != tool {
+		testutil.Main(m) // which ends here, and has nothing to clean up
+	}
 	testscript.Main(module{m}, map[string]func(){
-		"xdpctl-nl": func() { os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr)) },
+		tool: func() { os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr)) },
 	})
 }
 

@@ -184,7 +184,9 @@ func newFake() *fakeControl {
 			entries: map[family.QstatsKey]family.Qstats{},
 		},
 		prog: &fakeTable[family.ProgKey, family.Prog]{
-			less:    func(a, b family.ProgKey) bool { return a.Ifindex < b.Ifindex || a == b && a.Queue < b.Queue },
+			less: func(a, b family.ProgKey) bool {
+				return a.Ifindex < b.Ifindex || a.Ifindex == b.Ifindex && a.Queue < b.Queue
+			},
 			match:   func(f, k family.ProgKey) bool { return f.Ifindex == k.Ifindex },
 			entries: map[family.ProgKey]family.Prog{},
 		},
