@@ -221,6 +221,7 @@ void xdpctl_drvstats_forget(struct xdpctl_drvstats *ds);
 void xdpctl_veth_event(struct net_device *dev, unsigned long event);
 void xdpctl_veth_look(struct net_device *dev, struct xdpctl_drvstats *ds);
 
+/* selftest/drvstats_test.c */
 #ifdef DEBUG
 int xdpctl_drvstats_selftest(void);
 #else

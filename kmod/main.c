@@ -7,6 +7,7 @@
 #include <linux/rcupdate.h>
 
 #include "ctrl.h"
+#include "drvstats.h"
 
 static int __init xdpctl_init(void)
 {
@@ -15,6 +16,9 @@ static int __init xdpctl_init(void)
 	err = xdpctl_exception_init();
 	if (err)
 		return err;
+	err = xdpctl_drvstats_selftest();
+	if (err)
+		goto err_exception;
 	err = xdpctl_prog_init();
 	if (err)
 		goto err_exception;
