@@ -103,8 +103,10 @@ func (r *runner) run() error {
 		return err
 	}
 	r.report.RXQueues, r.report.TXQueues = queues()
-	if err := r.once(b); err != nil {
-		return err
+	for range rounds {
+		if err := r.once(b); err != nil {
+			return err
+		}
 	}
 	if err := b.delVeth(); err != nil {
 		return err
@@ -148,7 +150,7 @@ func (r *runner) packets() error {
 			}
 			for _, f := range figures {
 				f.Name = fmt.Sprintf("frame %v, module %s", v, phase)
-				r.report.Figures = append(r.report.Figures, f)
+				r.report.add(f)
 			}
 		}
 	}
@@ -190,7 +192,7 @@ func (r *runner) measure(netdevs int, tasks ...task) error {
 			return err
 		}
 		f.Netdevs = netdevs
-		r.report.Figures = append(r.report.Figures, f)
+		r.report.add(f)
 	}
 	return nil
 }
@@ -239,7 +241,9 @@ func (r *runner) once(b *bed) error {
 		if err != nil {
 			return err
 		}
-		r.report.Figures = append(r.report.Figures, figures...)
+		for _, f := range figures {
+			r.report.add(f)
+		}
 	}
 
 	d, err := openDoors(b)
@@ -286,8 +290,8 @@ func (r *runner) iterate(b *bed, n int) error {
 	}
 	for _, f := range figures {
 		f.Netdevs = n
+		r.report.add(f)
 	}
-	r.report.Figures = append(r.report.Figures, figures...)
 	d, err := openDoors(b)
 	if err != nil {
 		return err

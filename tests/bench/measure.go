@@ -16,6 +16,14 @@ const (
 	batches   = 40
 	batchCost = 400_000
 	batchMax  = 1000
+
+	// warmUp is how long an operation is done before it is measured: the
+	// runtime's monitor looks often at a program that has just begun.
+	warmUp = 20_000_000
+
+	// rounds is how often all is measured. The smallest cost counts: what
+	// an allocation costs the kernel depends on what was freed before.
+	rounds = 3
 )
 
 // Languages of a Figure.
@@ -46,6 +54,16 @@ type Figure struct {
 // Total is the cost of one operation, with all its entries.
 func (f *Figure) Total() float64 { return f.Min * float64(f.Entries) }
 
+// merge adds the figure of another round.
+func (f *Figure) merge(other *Figure) {
+	f.Max = max(f.Max, other.Max)
+	f.Batches += other.Batches
+	if other.Min < f.Min {
+		f.Min, f.Median = other.Min, other.Median
+	}
+	f.Allocs = min(f.Allocs, other.Allocs)
+}
+
 // op is an operation; it returns how many entries it has read.
 type op func() (int, error)
 
@@ -57,8 +75,10 @@ func measure(lang, name string, sleeps bool, op op) (*Figure, error) {
 		clock = unix.CLOCK_THREAD_CPUTIME_ID
 	}
 	fail := func(err error) (*Figure, error) { return nil, fmt.Errorf("%s in %s: %w", name, lang, err) }
-	if _, err := op(); err != nil {
-		return fail(err)
+	for begin := now(unix.CLOCK_MONOTONIC); now(unix.CLOCK_MONOTONIC)-begin < warmUp; {
+		if _, err := op(); err != nil {
+			return fail(err)
+		}
 	}
 	start := now(clock)
 	entries, err := op()
