@@ -26,18 +26,13 @@ type NetNS struct {
 func NewNetNS(tb testing.TB) *NetNS {
 	tb.Helper()
 	ns := &NetNS{tb: tb}
-	errc := make(chan error)
-	go func() {
-		// The thread is never unlocked, so that it ends with the goroutine.
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = ns.open()
-		}
-		errc <- err
-	}()
-	if err := <-errc; err != nil {
+	back := lockThread(tb)
+	defer back()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		tb.Fatalf("make network namespace: %v", err)
+	}
+	if err := ns.open(); err != nil {
+		tb.Fatalf("open network namespace: %v", err)
 	}
 	tb.Cleanup(ns.Close)
 	ns.Do(func() {
@@ -93,19 +88,30 @@ func (ns *NetNS) Path() string {
 // in it, commands that it starts are.
 func (ns *NetNS) Do(fn func()) {
 	ns.tb.Helper()
-	runtime.LockOSThread()
-	old, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		ns.tb.Fatal(err)
-	}
-	defer old.Close()
+	back := lockThread(ns.tb)
+	defer back()
 	if err := unix.Setns(ns.FD(), unix.CLONE_NEWNET); err != nil {
 		ns.tb.Fatalf("enter network namespace: %v", err)
 	}
-	defer func() {
-		if unix.Setns(int(old.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
 	fn()
+}
+
+// lockThread keeps the goroutine on its thread, and returns the function that
+// brings the thread back to the namespace that it is in now. Ending the thread
+// instead would not do: the first of a process does not end.
+func lockThread(tb testing.TB) (back func()) {
+	tb.Helper()
+	runtime.LockOSThread()
+	old, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return func() {
+		defer old.Close()
+		if err := unix.Setns(int(old.Fd()), unix.CLONE_NEWNET); err != nil {
+			tb.Errorf("leave network namespace: %v", err)
+			return // with the thread locked, so that nobody else gets it
+		}
+		runtime.UnlockOSThread()
+	}
 }
