@@ -281,7 +281,7 @@ static int map_lookup(struct bpf_offloaded_map *map, void *key, void *value)
 	err = check_bounds(&xdpctl_descs[map_type(map)], key, NULL);
 	if (err)
 		return err;
-	memset(value, 0, map->map.value_size);
+	memset64(value, 0, map->map.value_size / sizeof(u64));
 	err = xdpctl_types[map_type(map)]->lookup(&req, key, value);
 	return err == -EAGAIN ? wait_and_restart(BPF_MAP_LOOKUP_ELEM) : err;
 }

@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/nsproxy.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/task_work.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -70,43 +71,76 @@ err_module:
 	module_put(THIS_MODULE);
 }
 
-/* Struct to attributes */
+/*
+ * Struct to attributes
+ *
+ * An iteration puts a dozen attributes for each of thousands of netdevs.
+ * nla_put() looks for room and moves the end of the skb for each of them; here
+ * the room for a whole entry is made sure of first.
+ */
 
-static int put_field(struct sk_buff *skb, const struct xdpctl_type_desc *desc,
-		     const struct xdpctl_field *f, const void *from)
+/* Most bytes of attributes that an entry can have, by control type. */
+static unsigned int entry_room[XDPCTL_CTRL_TYPE_MAX + 1] __ro_after_init;
+
+static void __init entry_room_init(void)
+{
+	int type, i;
+
+	for (type = 1; type <= XDPCTL_CTRL_TYPE_MAX; type++)
+		for (i = 0; i < xdpctl_descs[type].n_fields; i++)
+			entry_room[type] +=
+				nla_total_size_64bit(xdpctl_descs[type].fields[i].size);
+}
+
+/* Writes an attribute to @to, for which there is room; returns its end. */
+static void *put_attr(void *to, u16 attr, const void *from, u16 len)
+{
+	struct nlattr *nla = to;
+
+	nla->nla_len = nla_attr_size(len);
+	nla->nla_type = attr;
+	memcpy(nla_data(nla), from, len);
+	memset(to + nla->nla_len, 0, nla_padlen(len));
+	return to + nla_total_size(len);
+}
+
+static void *put_field(void *to, const struct xdpctl_type_desc *desc,
+		       const struct xdpctl_field *f, const void *from)
 {
 	switch (f->kind) {
 	case XDPCTL_KIND_U32:
-		return nla_put_u32(skb, f->attr, *(const u32 *)from);
+		return put_attr(to, f->attr, from, sizeof(u32));
 	case XDPCTL_KIND_U64:
-		return nla_put_u64_64bit(skb, f->attr, *(const u64 *)from,
-					 desc->pad_attr);
+		/* so that the number behind the header is aligned */
+		if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS) &&
+		    IS_ALIGNED((unsigned long)to, sizeof(u64)))
+			to = put_attr(to, desc->pad_attr, NULL, 0);
+		return put_attr(to, f->attr, from, sizeof(u64));
 	case XDPCTL_KIND_STRING:
-		return nla_put_string(skb, f->attr, from);
+		return put_attr(to, f->attr, from,
+				strnlen(from, f->size - 1) + 1);
 	default:
-		return nla_put(skb, f->attr, f->size, from);
+		return put_attr(to, f->attr, from, f->size);
 	}
 }
 
-static int put_entry(struct sk_buff *skb, const struct xdpctl_type_desc *desc,
-		     const void *key, const void *value)
+static int put_entry(struct sk_buff *skb, int type, const void *key,
+		     const void *value)
 {
-	u64 present = *(const u64 *)value;
-	int i, err;
+	const struct xdpctl_type_desc *desc = &xdpctl_descs[type];
+	u64 present = *(const u64 *)value & desc->reply_mask;
+	const struct xdpctl_field *f = desc->fields;
+	void *to = skb_tail_pointer(skb);
 
-	for (i = 0; i < desc->n_fields; i++) {
-		const struct xdpctl_field *f = &desc->fields[i];
-
+	if (skb_tailroom(skb) < entry_room[type])
+		return -EMSGSIZE;
+	for (; f < desc->fields + desc->n_fields; f++) {
 		if (f->flags & XDPCTL_FIELD_KEY)
-			err = put_field(skb, desc, f, key + f->offset);
-		else if (f->flags & XDPCTL_FIELD_REPLY &&
-			 present & BIT_ULL(f->attr))
-			err = put_field(skb, desc, f, value + f->offset);
-		else
-			continue;
-		if (err)
-			return err;
+			to = put_field(to, desc, f, key + f->offset);
+		else if (present & BIT_ULL(f->attr))
+			to = put_field(to, desc, f, value + f->offset);
 	}
+	skb_put(skb, to - (void *)skb_tail_pointer(skb));
 	return 0;
 }
 
@@ -190,11 +224,11 @@ static struct sk_buff *entry_msg(u32 portid, u32 seq, u8 cmd, int type,
 	struct sk_buff *skb;
 	void *hdr;
 
-	skb = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	skb = genlmsg_new(entry_room[type], GFP_KERNEL);
 	if (!skb)
 		return ERR_PTR(-ENOMEM);
 	hdr = genlmsg_put(skb, portid, seq, &family, 0, cmd);
-	if (!hdr || put_entry(skb, &xdpctl_descs[type], key, value)) {
+	if (!hdr || put_entry(skb, type, key, value)) {
 		nlmsg_free(skb);
 		return ERR_PTR(-EMSGSIZE);
 	}
@@ -267,7 +301,7 @@ int xdpctl_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 	err = get_key(&xdpctl_descs[type], xdpctl_types[type], info, key);
 	if (err)
 		return err;
-	memset(value, 0, xdpctl_descs[type].value_size);
+	memset64(value, 0, xdpctl_descs[type].value_size / sizeof(u64));
 	err = xdpctl_types[type]->lookup(&req, key, value);
 	if (err)
 		return err;
@@ -423,7 +457,7 @@ static int dump_entry(struct sk_buff *skb, struct netlink_callback *cb,
 	void *hdr;
 	int err;
 
-	memset(value, 0, desc->value_size);
+	memset64(value, 0, desc->value_size / sizeof(u64));
 	err = xdpctl_types[ctx->type]->lookup(&req, key, value);
 	if (err)
 		return err;
@@ -431,7 +465,7 @@ static int dump_entry(struct sk_buff *skb, struct netlink_callback *cb,
 			  &family, NLM_F_MULTI, desc->cmd_get);
 	if (!hdr)
 		return -EMSGSIZE;
-	if (put_entry(skb, desc, key, value)) {
+	if (put_entry(skb, ctx->type, key, value)) {
 		genlmsg_cancel(skb, hdr);
 		return -EMSGSIZE;
 	}
@@ -564,6 +598,7 @@ int __init xdpctl_netlink_init(void)
 		if (WARN_ON(xdpctl_descs[type].key_size > XDPCTL_KEY_MAX ||
 			    xdpctl_descs[type].value_size > XDPCTL_VALUE_MAX))
 			return -EINVAL;
+	entry_room_init();
 	family.n_ops = xdpctl_n_ops;
 	family.n_mcgrps = xdpctl_n_mcgrps;
 	return genl_register_family(&family);
