@@ -84,7 +84,7 @@ func TestDo(t *testing.T) {
 		t.Errorf("after: got %v and error %v, want another namespace", here, err)
 	}
 	var here2 bool
-	testutil.WithoutCaps(t, nil, testutil.AllCaps(), func() {
+	testutil.WithoutCaps(t, testutil.NewNetNS(t), testutil.AllCaps(), func() {
 		err = Do(f, func() error { here2 = true; return nil })
 	})
 	if !errors.Is(err, os.ErrPermission) || here2 {
