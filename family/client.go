@@ -20,7 +20,9 @@ type Options = genl.Options
 // kernel module, or with whoever [Options] lead to.
 //
 // A Client may be used by several goroutines at once. It goes on working when
-// the module is loaded anew.
+// the module is loaded anew. Changes are made by a thread in the network
+// namespace that was dialed, since the module accepts them from no other; where
+// the caller is in another, that takes CAP_SYS_ADMIN.
 type Client struct {
 	conn   *genl.Conn
 	family atomic.Pointer[genl.Family]
@@ -210,20 +212,6 @@ func opError(op *Op, err error) error {
 		Message:  e.Message,
 		Attr:     e.Attr,
 		MissAttr: e.MissAttr,
-		Policy:   policy(e.Policy),
-	}
-}
-
-func policy(p *genl.Policy) *Policy {
-	if p == nil {
-		return nil
-	}
-	return &Policy{
-		Type:      p.Type.String(),
-		MinValue:  p.MinValue,
-		MaxValue:  p.MaxValue,
-		MinLength: p.MinLength,
-		MaxLength: p.MaxLength,
-		Mask:      p.Mask,
+		Policy:   e.Policy,
 	}
 }

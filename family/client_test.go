@@ -321,7 +321,7 @@ func TestClientExtack(t *testing.T) {
 	want := &Error{
 		Op: "stats-get", Errno: unix.ERANGE, Message: "integer out of range",
 		Attr: ".ifindex", MissAttr: ".queue",
-		Policy: &Policy{Type: "u32", MinValue: &low, MaxValue: &high},
+		Policy: &genl.Policy{Type: unix.NL_ATTR_TYPE_U32, MinValue: &low, MaxValue: &high},
 	}
 	var got *Error
 	err := c.Stats().Lookup(t.Context(), &StatsKey{}, new(Stats))

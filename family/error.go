@@ -3,9 +3,9 @@
 package family
 
 import (
-	"fmt"
-	"strings"
 	"syscall"
+
+	"github.com/xdpctl/xdpctl-nl/genl"
 )
 
 // Error is a refusal by the kernel, at either door.
@@ -40,82 +40,23 @@ type Error struct {
 	MissAttr string
 
 	// Policy is what the kernel would have accepted for Attr, or nil.
-	Policy *Policy
-}
-
-// Policy is what the kernel accepts for an attribute (NLMSGERR_ATTR_POLICY). A
-// nil pointer is a bound that the kernel did not name.
-type Policy struct {
-	// Type is the name of the attribute's type, such as "u32".
-	Type string
-
-	MinValue, MaxValue   *uint64
-	MinLength, MaxLength *uint32
-
-	// Mask has the bits that a flags attribute may have set.
-	Mask *uint64
+	Policy *genl.Policy
 }
 
 // Error returns the operation, the errno, the kernel's message and the
 // attribute, as far as they are known.
 func (e *Error) Error() string {
-	var b strings.Builder
-	if e.Op != "" {
-		b.WriteString(e.Op)
-		b.WriteString(": ")
-	}
-	b.WriteString(e.Errno.Error())
-	if e.Message != "" {
-		b.WriteString(": ")
-		b.WriteString(e.Message)
-	}
-	if e.Attr != "" {
-		fmt.Fprintf(&b, " (attribute %s", e.Attr)
-		if p := e.Policy.String(); p != "" {
-			fmt.Fprintf(&b, ", want %s", p)
-		}
-		b.WriteString(")")
-	}
-	if e.MissAttr != "" {
-		fmt.Fprintf(&b, " (attribute %s is missing)", e.MissAttr)
-	}
-	return b.String()
+	return (&genl.Error{
+		Op:       e.Op,
+		Errno:    e.Errno,
+		Message:  e.Message,
+		Attr:     e.Attr,
+		MissAttr: e.MissAttr,
+		Policy:   e.Policy,
+	}).Error()
 }
 
 // Unwrap returns Errno.
 func (e *Error) Unwrap() error {
 	return e.Errno
-}
-
-// String returns the policy in words, such as "u32 in 1..4294967295"; "" if p
-// is nil.
-func (p *Policy) String() string {
-	if p == nil {
-		return ""
-	}
-
-	words := []string{p.Type}
-	if p.MinValue != nil || p.MaxValue != nil {
-		words = append(words, "in "+bounds(p.MinValue, p.MaxValue))
-	}
-	if p.Mask != nil {
-		words = append(words, fmt.Sprintf("within mask %#x", *p.Mask))
-	}
-	if p.MinLength != nil || p.MaxLength != nil {
-		words = append(words, "of length "+bounds(p.MinLength, p.MaxLength))
-	}
-	return strings.TrimSpace(strings.Join(words, " "))
-}
-
-// bounds returns "min..max", leaving out what is nil.
-func bounds[T uint32 | uint64](lo, hi *T) string {
-	var b strings.Builder
-	if lo != nil {
-		fmt.Fprint(&b, *lo)
-	}
-	b.WriteString("..")
-	if hi != nil {
-		fmt.Fprint(&b, *hi)
-	}
-	return b.String()
 }

@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/genl"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -24,13 +27,13 @@ func TestErrorText(t *testing.T) {
 		{Error{Op: "prog-set", Errno: syscall.EBUSY, Message: "device is held by program 7, attached over netlink"},
 			"prog-set: device or resource busy: device is held by program 7, attached over netlink"},
 		{Error{Op: "prog-get", Errno: syscall.ERANGE, Message: "integer out of range", Attr: ".ifindex",
-			Policy: &Policy{Type: "u32", MinValue: ptr(uint64(1)), MaxValue: ptr(uint64(4294967295))}},
+			Policy: &genl.Policy{Type: unix.NL_ATTR_TYPE_U32, MinValue: ptr(uint64(1)), MaxValue: ptr(uint64(4294967295))}},
 			"prog-get: numerical result out of range: integer out of range (attribute .ifindex, want u32 in 1..4294967295)"},
-		{Error{Op: "prog-set", Errno: syscall.EINVAL, Attr: ".mode", Policy: &Policy{Type: "u32", Mask: ptr(uint64(7))}},
+		{Error{Op: "prog-set", Errno: syscall.EINVAL, Attr: ".mode", Policy: &genl.Policy{Type: unix.NL_ATTR_TYPE_U32, Mask: ptr(uint64(7))}},
 			"prog-set: invalid argument (attribute .mode, want u32 within mask 0x7)"},
 		{Error{Op: "prog-get", Errno: syscall.EINVAL, MissAttr: ".ifindex"},
 			"prog-get: invalid argument (attribute .ifindex is missing)"},
-		{Error{Errno: syscall.EINVAL, Attr: ".name", Policy: &Policy{Type: "string", MaxLength: ptr(uint32(15))}},
+		{Error{Errno: syscall.EINVAL, Attr: ".name", Policy: &genl.Policy{Type: unix.NL_ATTR_TYPE_STRING, MaxLength: ptr(uint32(15))}},
 			"invalid argument (attribute .name, want string of length ..15)"},
 	} {
 		if diff := cmp.Diff(tc.want, tc.err.Error()); diff != "" {

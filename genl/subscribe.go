@@ -164,7 +164,7 @@ func (sub *Subscription) next() (m Message, ok bool, err error) {
 				return m, err == nil, err
 			case unix.GENL_ID_CTRL:
 				if sub.isGone(body) {
-					return m, false, os.ErrNotExist
+					return m, false, fmt.Errorf("the family is gone: %w", os.ErrNotExist)
 				}
 			}
 		}
