@@ -104,6 +104,7 @@ func (u *unloading) attacher(d *kernelDoor) func() error {
 			return err
 		}
 		if err != nil {
+			pause(5 * time.Millisecond)
 			_, err := d.gone(err)
 			return err
 		}
@@ -285,7 +286,7 @@ func TestUnload(t *testing.T) {
 		})
 		c.loop(u.ns, u.mapper)
 		c.loop(u.ns, u.updater)
-		done := c.times(rounds(t, 10), func(i int) {
+		done := c.times(rounds(t, 6), func(i int) {
 			u.unload(&unloaded)
 			pause(10 * time.Millisecond)
 			if err := testutil.LoadModule(); err != nil {
