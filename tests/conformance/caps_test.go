@@ -15,12 +15,11 @@ import (
 
 // Numbers of the netdev family, from Documentation/netlink/specs/netdev.yaml.
 const (
-	netdevCmdDevGet      = 1
-	netdevIfindex        = 1
-	netdevXDPFeatures    = 3
-	netdevZCMaxSegs      = 4
-	netdevRXMetadata     = 5
-	netdevActXSKZerocopy = 8
+	netdevCmdDevGet   = 1
+	netdevIfindex     = 1
+	netdevXDPFeatures = 3
+	netdevZCMaxSegs   = 4
+	netdevRXMetadata  = 5
 )
 
 // features is what the netdev family and ours both tell.
@@ -30,18 +29,31 @@ type features struct {
 }
 
 // TestCapsKernel compares caps with what the kernel's own netdev family says
-// of the same netdevs.
+// of the same netdevs, without programs and with: some drivers change their
+// features with the program.
 func TestCapsKernel(t *testing.T) {
 	if !testutil.KernelAtLeast(6, 3) {
 		t.Log("this kernel has no xdp_features: see TestCapsDerived")
 		return
 	}
 	w := newWorld(t)
-	w.takeVirtio()
+	virtio := w.takeVirtio()
+	w.sameCaps("without programs")
+	for _, dev := range []string{"veth1", virtio} {
+		if err := add("pass", native)(w, w.doors["map"], dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.sameCaps("with programs")
+}
+
+// sameCaps compares the caps of all netdevs with the netdev family's.
+func (w *world) sameCaps(when string) {
+	w.Helper()
 	want := make(map[uint32]features)
-	a := w.ns.NewGenl(t, "netdev").Do(netdevCmdDevGet, unix.NLM_F_DUMP, nil)
+	a := w.ns.NewGenl(w.T, "netdev").Do(netdevCmdDevGet, unix.NLM_F_DUMP, nil)
 	if a.Errno != 0 {
-		t.Fatalf("dev-get: %v", a)
+		w.Fatalf("dev-get: %v", a)
 	}
 	for _, m := range a.Msgs {
 		attrs := testutil.Attrs(m.Attrs)
@@ -59,21 +71,21 @@ func TestCapsKernel(t *testing.T) {
 		for _, e := range entries(w, w.doors[d.name].Caps(), nil) {
 			v := &e.Value
 			if v.Source != family.SourceKernel {
-				t.Errorf("source of %d is %v at the %s door", e.Key.Ifindex, v.Source, d.name)
+				w.Errorf("source of %d is %v at the %s door", e.Key.Ifindex, v.Source, d.name)
 			}
-			if v.Has(family.AttrCapsXDPZCMaxSegs) != (v.XDPFeatures&netdevActXSKZerocopy != 0) {
-				t.Errorf("%d has features %v and xdp-zc-max-segs %v", e.Key.Ifindex, v.XDPFeatures, v.Has(family.AttrCapsXDPZCMaxSegs))
+			if v.Has(family.AttrCapsXDPZCMaxSegs) != (v.XDPFeatures&family.XDPActXSKZerocopy != 0) {
+				w.Errorf("%d has features %v and xdp-zc-max-segs %v", e.Key.Ifindex, v.XDPFeatures, v.Has(family.AttrCapsXDPZCMaxSegs))
 			}
 			got[e.Key.Ifindex] = features{uint64(v.XDPFeatures), uint64(v.XDPRXMetadataFeatures), v.XDPZCMaxSegs}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("caps, -netdev family +%s door:\n%s", d.name, diff)
+			w.Errorf("caps %s, -netdev family +%s door:\n%s", when, d.name, diff)
 		}
 	}
 }
 
 // TestCapsDerived is for kernels that do not know the features of their
-// netdevs.
+// netdevs. What is wanted is what newer kernels say of the same netdevs.
 func TestCapsDerived(t *testing.T) {
 	if testutil.KernelAtLeast(6, 3) {
 		t.Log("this kernel has xdp_features: see TestCapsKernel")
@@ -81,27 +93,42 @@ func TestCapsDerived(t *testing.T) {
 	}
 	w := newWorld(t)
 	virtio := w.takeVirtio()
-	const basic = family.XDPActBasic | family.XDPActRedirect
-	for dev, want := range map[string]family.XDPAct{
-		"veth0":   basic | family.XDPActNDOXmit,
-		virtio:    basic | family.XDPActNDOXmit,
-		"dummy0":  0,
-		"lo":      0,
-		"xdpctl0": 0,
-	} {
+	const (
+		basic = family.XDPActBasic | family.XDPActRedirect
+		sg    = family.XDPActRXSG
+		xmit  = family.XDPActNDOXmit
+		both  = xmit | family.XDPActNDOXmitSG
+	)
+	w.derivedCaps(map[string]family.XDPAct{
+		"lo": 0, "xdpctl0": 0, "dummy0": 0, "veth0": basic | sg, "veth1": basic | sg, virtio: basic,
+	})
+	for _, dev := range []string{"veth1", virtio} {
+		if err := add("pass", native)(w, w.doors["map"], dev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.derivedCaps(map[string]family.XDPAct{
+		"veth0": basic | sg | both, "veth1": basic | sg, virtio: basic | xmit,
+	})
+}
+
+// derivedCaps compares the features of netdevs with what is wanted.
+func (w *world) derivedCaps(want map[string]family.XDPAct) {
+	w.Helper()
+	for dev, features := range want {
 		for _, d := range doors {
 			var v family.Caps
 			if err := w.doors[d.name].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 			if v.Source != family.SourceDerived {
-				t.Errorf("source of %s is %v at the %s door", dev, v.Source, d.name)
+				w.Errorf("source of %s is %v at the %s door", dev, v.Source, d.name)
 			}
-			if v.XDPFeatures != want {
-				t.Errorf("%s has features %v at the %s door, want %v", dev, v.XDPFeatures, d.name, want)
+			if v.XDPFeatures != features {
+				w.Errorf("%s has features %v at the %s door, want %v", dev, v.XDPFeatures, d.name, features)
 			}
 			if v.Has(family.AttrCapsXDPRXMetadataFeatures) {
-				t.Errorf("%s has RX metadata at the %s door", dev, d.name)
+				w.Errorf("%s has RX metadata at the %s door", dev, d.name)
 			}
 		}
 	}
@@ -113,7 +140,6 @@ func TestCapsQueues(t *testing.T) {
 	w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 3})
 	for dev, want := range map[string]family.Caps{
 		"mq0":    {RXQueues: 3, TXQueues: 3, MaxRXQueues: 3, MaxTXQueues: 3},
-		"veth0":  {RXQueues: 1, TXQueues: 1, MaxRXQueues: 1, MaxTXQueues: 1},
 		"dummy0": {RXQueues: 1, TXQueues: 1, MaxRXQueues: 1, MaxTXQueues: 1},
 	} {
 		var v family.Caps

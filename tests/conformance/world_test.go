@@ -247,21 +247,3 @@ func (w *world) giveBack(dev string, to *testutil.NetNS) {
 		w.Errorf("give %s back: %v", dev, err)
 	}
 }
-
-// sysfs reads a value of a netdev. Sysfs shows the netns that it was mounted
-// in, so it is mounted anew for the purpose.
-func sysfs(t *testing.T, ns *testutil.NetNS, path string) string {
-	t.Helper()
-	dir := t.TempDir()
-	var out string
-	ns.Do(func() {
-		if err := unix.Mount("sysfs", dir, "sysfs", unix.MS_RDONLY, ""); err != nil {
-			t.Fatalf("mount sysfs: %v", err)
-		}
-		defer unix.Unmount(dir, unix.MNT_DETACH)
-		if b, err := os.ReadFile(filepath.Join(dir, path)); err == nil {
-			out = strings.TrimSpace(string(b))
-		}
-	})
-	return out
-}
