@@ -36,7 +36,10 @@ func newMortal(t *testing.T, y *tally, progs *world, genl uint16) *mortal {
 	a, b := ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
 	half, _ := ns.AddVeth("half", fmt.Sprintf("half%d", time.Now().UnixNano()%1e9), testutil.VethOptions{PeerNS: progs.ns})
 	m.devs = []uint32{uint32(a), uint32(b), uint32(half), uint32(ns.AddDummy("dummy0"))}
-	m.maps = m.world.maps()
+	var err error
+	if m.maps, err = m.openMaps(m.ctl); err != nil {
+		t.Fatal(err)
+	}
 	ns.Do(func() { m.netlk = dialNetlink(t, genl) })
 	return m
 }
@@ -110,6 +113,21 @@ func (m *mortal) outside() error {
 	return nil
 }
 
+// end ends the namespace while its maps are used from within and from others.
+func (m *mortal) end(other *testutil.NetNS) {
+	defer m.maps.close()
+	c := newCrew(m.T)
+	defer c.halt()
+	stop := make(chan struct{})
+	c.run(m.ns, m.busy(stop))
+	c.run(nil, m.outside)
+	c.run(other, m.outside)
+	m.ns.Close()
+	pause(10 * time.Millisecond)
+	close(stop)
+	c.wg.Wait()
+}
+
 // TestNetNS ends namespaces with attachments while their control maps are in
 // use.
 func TestNetNS(t *testing.T) {
@@ -118,21 +136,10 @@ func TestNetNS(t *testing.T) {
 		w := newWorld(t)
 		genl := w.netlink().g.Family
 		links := len(testutil.XDPLinks(t))
-		done := newCrew(t).times(rounds(t, 5), func(i int) {
-			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				m := newMortal(t, y, w, genl)
-				m.ns.Do(m.fill)
-				c := newCrew(t)
-				defer c.halt()
-				stop := make(chan struct{})
-				c.run(m.ns, m.busy(stop))
-				c.run(nil, m.outside)
-				c.run(w.ns, m.outside)
-				m.ns.Close()
-				pause(10 * time.Millisecond)
-				close(stop)
-				c.wg.Wait()
-			})
+		done := newCrew(t).times(rounds(t, 6), func(int) {
+			m := newMortal(t, y, w, genl)
+			m.ns.Do(m.fill)
+			m.end(w.ns)
 		})
 		testutil.Eventually(t, deferred, "the attachments to go", func() bool {
 			return len(testutil.XDPLinks(t)) == links
