@@ -42,7 +42,7 @@ help:  ## this
 # Go knows best what is out of date.
 .PHONY: build/xdpctl-nl build/vmrun build/brief build/demo build/bench
 build/xdpctl-nl:
-	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/xdpctl-nl
+	@$(GO) build -trimpath -ldflags '-X github.com/xdpctl/xdpctl-nl/cmd/xdpctl-nl/cli.Version=$(VERSION)' -o $@ ./cmd/xdpctl-nl
 build/vmrun build/brief build/demo build/bench: build/%:
 	@$(GO) build -o $@ ./tests/$*
 build/bench-c: tests/bench/bench.c tests/bench/raw.h kmod/uapi/xdpctl.h
@@ -171,6 +171,11 @@ bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of bo
 .PHONY: install
 install: build/xdpctl-nl  ## the tool, and what dkms needs to build the module
 	install -D -m 755 build/xdpctl-nl $(DESTDIR)$(PREFIX)/sbin/xdpctl-nl
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	build/xdpctl-nl completion bash \
+		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/xdpctl-nl
 	install -D -m 644 kmod/uapi/xdpctl.h $(DESTDIR)$(PREFIX)/include/linux/xdpctl.h
 	install -D -m 644 family/xdpctl.yaml $(DESTDIR)$(PREFIX)/share/xdpctl/xdpctl.yaml
 	cd kmod && find . -name '*.[ch]' -o -name Kbuild | while read -r file; do \
