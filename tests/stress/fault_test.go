@@ -20,17 +20,20 @@ import (
 // faults makes the nth allocation of this thread fail.
 type faults struct{ fd int }
 
-// openFaults prepares the kernel for the failure of any allocation, without a
-// report of each. It returns nil on a kernel that cannot do it, which the
+// faultDir is where the kernel is told which allocations may fail.
+const faultDir = "/sys/kernel/debug/"
+
+// enableFaults prepares the kernel for the failure of any allocation, without
+// a report of each. It returns false on a kernel that cannot do it, as the
 // stock kernels cannot.
-func openFaults(t *testing.T) *faults {
+func enableFaults(t *testing.T) bool {
 	t.Helper()
-	const dir = "/sys/kernel/debug/"
-	if _, err := os.Stat(dir + "failslab"); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(faultDir + "failslab"); errors.Is(err, os.ErrNotExist) {
 		if debugKernel() {
 			t.Fatal("the debug kernel has no failslab")
 		}
-		return nil
+		t.Log("this kernel cannot make allocations fail")
+		return false
 	}
 	for file, value := range map[string]string{
 		"failslab/ignore-gfp-wait":        "N",
@@ -40,14 +43,30 @@ func openFaults(t *testing.T) *faults {
 		"fail_page_alloc/min-order":       "0",
 		"fail_page_alloc/verbose":         "0",
 	} {
-		old, err := os.ReadFile(dir + file)
-		if err == nil {
-			err = os.WriteFile(dir+file, []byte(value), 0)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.WriteFile(dir+file, old, 0) })
+		setFault(t, file, value)
+	}
+	return true
+}
+
+// setFault sets a value until the test ends.
+func setFault(t *testing.T, file, value string) {
+	t.Helper()
+	old, err := os.ReadFile(faultDir + file)
+	if err == nil {
+		err = os.WriteFile(faultDir+file, []byte(value), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.WriteFile(faultDir+file, old, 0) })
+}
+
+// openFaults is for the calling thread, which must stay with the test. It
+// returns nil on a kernel that cannot make allocations fail.
+func openFaults(t *testing.T) *faults {
+	t.Helper()
+	if !enableFaults(t) {
+		return nil
 	}
 	runtime.LockOSThread()
 	fd, err := unix.Open("/proc/thread-self/fail-nth", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -314,7 +333,6 @@ func TestFaults(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		f := openFaults(t)
 		if f == nil {
-			t.Log("this kernel cannot make allocations fail")
 			return
 		}
 		w, there := newWorld(t), newWorld(t)
@@ -348,7 +366,6 @@ func TestFaultsLoad(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		f := openFaults(t)
 		if f == nil {
-			t.Log("this kernel cannot make allocations fail")
 			return
 		}
 		if err := testutil.UnloadModule(deferred); err != nil {

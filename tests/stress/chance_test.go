@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package stress
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+// makeItFail has allocations of the calling thread fail at the probability of
+// failslab, until the thread ends.
+func makeItFail() error {
+	return os.WriteFile("/proc/thread-self/make-it-fail", []byte("1"), 0)
+}
+
+// chance is two namespaces in which everybody's allocations may fail.
+type chance struct {
+	*world
+	there *world
+	dev   uint32
+	genl  uint16
+	tally *tally
+}
+
+// may counts the outcome of an operation that may also fail for want of
+// memory.
+func (ch *chance) may(what string, err error, errnos ...unix.Errno) error {
+	if errors.Is(lost(err), errLost) {
+		ch.tally.add(what, "answer lost")
+		return nil
+	}
+	return ch.tally.check(what, err, append(errnos, clean...)...)
+}
+
+// changer changes and reads programs through a door that it opens anew each
+// time.
+func (ch *chance) changer(name string, open func() (door, func(), error)) func() error {
+	n := 0
+	return func() error {
+		n++
+		via, done, err := open()
+		if err != nil {
+			return ch.may(name+" open", err)
+		}
+		defer done()
+		p := []*testutil.Prog{ch.pass, ch.drop}[n%2]
+		if err := ch.may(name+" attach", via.set(ch.dev, change{prog: p})); err != nil {
+			return err
+		}
+		for _, tb := range tables {
+			list, _, err := via.walk(tb)
+			if err := ch.may(name+" walk", err); err != nil {
+				return err
+			}
+			if err := checkOrder(list); err != nil {
+				return err
+			}
+		}
+		st, err := via.get(prog, ch.dev, family.QueueAll)
+		if err == nil && (st.owner != family.OwnerModule || !slices.Contains([]uint32{ch.pass.ID, ch.drop.ID}, st.prog)) {
+			return fmt.Errorf("get: unknown attachment %+v", st)
+		}
+		if err := ch.may(name+" get", err, unix.ENOENT); err != nil {
+			return err
+		}
+		return ch.may(name+" detach", via.del(ch.dev), unix.ENOENT)
+	}
+}
+
+func (ch *chance) netlinkDoor() (door, func(), error) {
+	g, err := testutil.DialGenl(ch.T, ch.genl)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &nlDoor{g}, func() { g.Close() }, nil
+}
+
+func (ch *chance) mapsDoor() (door, func(), error) {
+	d, err := openMaps(ch.ctl)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, d.close, nil
+}
+
+// mover makes a netdev with a program, moves it to the other namespace and
+// deletes it, wherever it is.
+func (ch *chance) mover() error {
+	name := "mover"
+	err := ch.ns.NewLink(name, "dummy", nil)
+	if err := ch.may("add netdev", err, unix.EEXIST); err != nil {
+		return err
+	}
+	if l, err := ch.ns.Link(name); err == nil {
+		if via, done, err := ch.netlinkDoor(); err == nil {
+			err := ch.may("mover attach", via.set(uint32(l.Index), change{prog: ch.pass}), unix.ENODEV)
+			done()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	ch.may("move netdev", ch.ns.Move(name, ch.there.ns))
+	ch.there.ns.DelLink(name)
+	ch.ns.DelLink(name)
+	return nil
+}
+
+// TestFaultsRace lets allocations fail at random while several threads change
+// programs and netdevs.
+func TestFaultsRace(t *testing.T) {
+	stress(t, func(t *testing.T) {
+		if !enableFaults(t) {
+			return
+		}
+		w := newWorld(t)
+		judge := w.judge()
+		ch := &chance{world: w, there: newWorld(t), dev: w.veth("veth"), genl: judge.g.Family, tally: newTally()}
+		setFault(t, "failslab/task-filter", "Y")
+		setFault(t, "failslab/times", "-1")
+		setFault(t, "failslab/probability", "2")
+		c := newCrew(t)
+		defer c.halt()
+		failing := func(ns *testutil.NetNS, fn func() error) {
+			c.run(ns, func() error {
+				if err := makeItFail(); err != nil {
+					return err
+				}
+				for !c.stop.Load() {
+					if err := fn(); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		failing(w.ns, ch.changer("netlink", ch.netlinkDoor))
+		failing(w.ns, ch.changer("map", ch.mapsDoor))
+		failing(w.ns, ch.mover)
+		done := c.times(rounds(t, 30), func(int) { time.Sleep(200 * time.Millisecond) })
+		c.halt()
+		ch.tally.report(t, done, "netlink attach: ok", "netlink attach: ENOMEM", "map attach: ok", "map attach: ENOMEM",
+			"netlink detach: ok", "map detach: ok", "netlink walk: ok", "map walk: ok")
+		setFault(t, "failslab/probability", "0")
+		if err := w.indexed(judge); err != nil {
+			t.Error(err)
+		}
+		if err := judge.set(ch.dev, change{prog: w.pass}); err != nil {
+			t.Errorf("attach after all: %v", err)
+		}
+		if err := judge.del(ch.dev); err != nil {
+			t.Errorf("detach after all: %v", err)
+		}
+	})
+}
