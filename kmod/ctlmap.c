@@ -440,6 +440,19 @@ static int map_alloc(struct bpf_offloaded_map *map)
 	return btf_do(&map->map, &xdpctl_descs[type]);
 }
 
+/*
+ * BTF that the caller of BPF_MAP_CREATE gives is refused, but only after the
+ * core has put it in the place of ours, which is lost then: put it here, as
+ * its file does when it is closed. The pointer alone is looked at, since 6.1
+ * has put what is there.
+ */
+static int map_free(const struct bpf_offloaded_map *map)
+{
+	if (map->map.btf != btf_file->private_data)
+		btf_file->f_op->release(file_inode(btf_file), btf_file);
+	return 0;
+}
+
 /* The control device */
 
 struct ctl_priv {
@@ -452,7 +465,7 @@ static int ctl_bpf(struct net_device *dev, struct netdev_bpf *bpf)
 	case BPF_OFFLOAD_MAP_ALLOC:
 		return map_alloc(bpf->offmap);
 	case BPF_OFFLOAD_MAP_FREE:
-		return 0;
+		return map_free(bpf->offmap);
 	case XDP_SETUP_PROG:
 	case XDP_SETUP_PROG_HW:
 		NL_SET_ERR_MSG(bpf->extack,
