@@ -22,13 +22,14 @@ const struct xdpctl_type_ops *const xdpctl_types[XDPCTL_CTRL_TYPE_MAX + 1] = {
 static unsigned int xdpctl_net_id __read_mostly;
 
 /*
- * A netdev between NETDEV_UNREGISTER and NETDEV_REGISTER of a move to another
- * netns. The core holds RTNL from the one to the other, so there is at most
- * one, and it is under RTNL. The notifier of a netdev that stays registered is
- * also called with NETDEV_UNREGISTER when the notifier itself goes; no
- * NETDEV_REGISTER follows then, and the next call frees what it finds here.
+ * Netdevs between NETDEV_UNREGISTER and NETDEV_REGISTER of a move to another
+ * netns. The core holds RTNL from the one to the other, but other netdevs can
+ * go in between: those on top of it, which some notifiers unregister. The
+ * notifier of a netdev that stays registered is also called with
+ * NETDEV_UNREGISTER when the notifier itself goes; no NETDEV_REGISTER follows
+ * then, and net_destroy() frees what it finds here. Under RTNL.
  */
-static struct xdpctl_dev *moving;
+static LIST_HEAD(moving);
 
 /*
  * The notifier is being registered, and is told of netdevs that are older than
@@ -139,11 +140,19 @@ static void dev_free(struct xdpctl_dev *xd)
 	call_rcu(&xd->rcu, dev_free_rcu);
 }
 
-static void moving_drop(void)
+/* Takes a netdev off the list of those that move; NULL if it is not there. */
+static struct xdpctl_dev *moving_take(const struct net_device *dev)
 {
-	if (moving)
-		dev_free(moving);
-	moving = NULL;
+	struct xdpctl_dev *xd;
+
+	ASSERT_RTNL();
+	list_for_each_entry(xd, &moving, moving) {
+		if (xd->dev != dev)
+			continue;
+		list_del(&xd->moving);
+		return xd;
+	}
+	return NULL;
 }
 
 /* Enters @xd into the netns that its netdev is in. */
@@ -166,15 +175,13 @@ static int dev_register(struct net_device *dev)
 	struct xdpctl_dev *xd;
 	int err;
 
-	if (moving && moving->dev == dev) {
-		xd = moving;
-		moving = NULL;
+	xd = moving_take(dev);
+	if (xd) {
 		err = dev_index(xd);
 		if (err)
 			dev_free(xd);
 		return err;
 	}
-	moving_drop();
 
 	xd = kzalloc(sizeof(*xd), GFP_KERNEL);
 	if (!xd)
@@ -197,7 +204,6 @@ static void dev_unregister(struct net_device *dev)
 	struct net *net = dev_net(dev);
 	struct xdpctl_dev *xd;
 
-	moving_drop();
 	/* The core says NETDEV_UNREGISTER again while references remain. */
 	xd = xdpctl_dev_get(net, dev->ifindex);
 	if (!xd || xd->dev != dev)
@@ -205,7 +211,7 @@ static void dev_unregister(struct net_device *dev)
 	xa_erase(&xdpctl_net(net)->devs, xd->ifindex);
 	xdpctl_net_changed(net);
 	if (dev->reg_state == NETREG_REGISTERED)
-		moving = xd;
+		list_add(&xd->moving, &moving);
 	else
 		dev_free(xd);
 }
@@ -260,8 +266,11 @@ static struct pernet_operations net_ops = {
 
 static void net_destroy(void)
 {
+	struct xdpctl_dev *xd, *tmp;
+
 	rtnl_lock();
-	moving_drop();
+	list_for_each_entry_safe(xd, tmp, &moving, moving)
+		dev_free(xd);
 	rtnl_unlock();
 	unregister_pernet_subsys(&net_ops);
 	rcu_barrier();	/* dev_free_rcu() */

@@ -102,6 +102,7 @@ struct xdpctl_exc {
  *	netdev goes
  * @node: in the hash of exception.c, by @dev
  * @exc: exception counters
+ * @exc_seen: there was an exception
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
  * @attachment: what attach.c attached to it, or NULL; under RTNL
  * @driver: name of the driver if @driver_known, of ctrl_caps.c; written under
@@ -109,6 +110,7 @@ struct xdpctl_exc {
  * @driver_known: @driver is there, and stays
  * @ifindex: index in the xarray of @net
  * @net: netns of @dev, as of the last notification
+ * @moving: in the list of ctrl.c while @dev is on its way to another netns
  * @rcu: frees this
  *
  * Made and freed by the netdevice notifier, under RTNL; found under RTNL or
@@ -118,12 +120,14 @@ struct xdpctl_dev {
 	struct net_device *dev;
 	struct hlist_node node;
 	struct xdpctl_exc __percpu *exc;
+	bool exc_seen;
 	struct xdpctl_drvstats *drv;
 	struct xdpctl_attachment *attachment;
 	char driver[32];
 	bool driver_known;
 	int ifindex;
 	struct net *net;
+	struct list_head moving;
 	struct rcu_head rcu;
 };
 
@@ -158,7 +162,7 @@ int xdpctl_exception_init(void);
 void xdpctl_exception_exit(void);
 int xdpctl_exception_add(struct xdpctl_dev *xd);	/* allocates xd->exc, hashes */
 void xdpctl_exception_del(struct xdpctl_dev *xd);	/* unhashes; ctrl.c frees by RCU */
-void xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum);
+bool xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum);
 bool xdpctl_exception_has_redirect_err(void);
 
 /* ctrl_stats.c: called by the notifier under RTNL */
