@@ -241,6 +241,18 @@ int xdpctl_refuse_foreign(struct xdpctl_req *req, const struct net_device *dev,
 	return -EBUSY;
 }
 
+/* Is @cur still what @a has attached? */
+static bool still_attached(const struct xdpctl_attachment *a,
+			   const struct bpf_prog *cur)
+{
+	bool still;
+
+	rtnl_lock();
+	still = a->xd && attachment_is_live(a) && a->link->prog == cur;
+	rtnl_unlock();
+	return still;
+}
+
 /**
  * xdpctl_replace() - put another program into an attachment
  * @req: the request
@@ -262,15 +274,12 @@ int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 	if (!err)
 		return 0;
 	bpf_prog_put(c->prog);
-	switch (err) {
-	case -EPERM:	/* @cur is not there any more */
-	case -ENOLINK:	/* nor is the link */
+	/* The core says so with -EPERM or -ENOLINK, but drivers may, too. */
+	if ((err == -EPERM || err == -ENOLINK) && !still_attached(a, cur))
 		return XDPCTL_CHANGED;
-	default:
-		NL_SET_ERR_MSG(req->extack,
-			       "the driver refused the program: it may lack multi-buffer support for the MTU, or be bound to another device");
-		return err;
-	}
+	NL_SET_ERR_MSG(req->extack,
+		       "the driver refused the program: it may lack multi-buffer support for the MTU, or be bound to another device");
+	return err;
 }
 
 /*
