@@ -321,9 +321,11 @@ static int attach_settle(struct xdpctl_req *req, const struct xdpctl_change *c,
 	rtnl_lock();
 	xd = xdpctl_dev_get(req->net, c->ifindex);
 	if (xd) {
+		/* It may be another netdev by now, with an attachment. */
+		xdpctl_reap_dev(xd->dev);
 		a->xd = xd;
 		err = a->link->type == BPF_LINK_TYPE_XDP &&
-		      a->link->prog == c->prog &&
+		      a->link->prog == c->prog && !xd->attachment &&
 		      attachment_is_live(a) ? 0 : -EBUSY;
 	}
 	if (!err) {
