@@ -5,6 +5,7 @@ package testutil
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -190,9 +191,10 @@ type XDPState struct {
 
 // Link is what rtnetlink says of a netdev.
 type Link struct {
-	Index int
-	Name  string
-	XDP   XDPState
+	Index   int
+	Name    string
+	Address net.HardwareAddr
+	XDP     XDPState
 }
 
 // Link asks for one netdev.
@@ -217,6 +219,8 @@ func parseLink(b []byte) (*Link, error) {
 		switch ad.Type() {
 		case unix.IFLA_IFNAME:
 			l.Name = ad.String()
+		case unix.IFLA_ADDRESS:
+			l.Address = ad.Bytes()
 		case unix.IFLA_XDP:
 			ad.Nested(func(ad *netlink.AttributeDecoder) error {
 				for ad.Next() {
