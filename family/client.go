@@ -136,7 +136,10 @@ func (c *Client) renew(ctx context.Context, f *genl.Family, err error) (_ *genl.
 
 // request is a request for an operation.
 func request(f *genl.Family, op *Op, attrs []byte) genl.Request {
-	return genl.Request{Op: op.Name, Family: f, Command: op.Cmd, Attrs: attrs, Names: op.Set}
+	return genl.Request{
+		Op: op.Name, Family: f, Command: op.Cmd, Attrs: attrs, Names: op.Set,
+		OneReply: op.Dump, // what can be dumped can be looked up, and is replied then
+	}
 }
 
 // do makes a request and calls reply with its answer. Reply may be nil.

@@ -35,6 +35,25 @@ func BenchmarkDo(b *testing.B) {
 			}
 		}
 	})
+	b.Run("conn-one-reply", func(b *testing.B) {
+		c := dialKernel(b)
+		req := req
+		req.OneReply = true
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Do(b.Context(), req, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("raw-one-reply", func(b *testing.B) {
+		r := newRawSocket(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			r.send(&req, 0)
+			r.recv()
+		}
+	})
 	b.Run("raw", func(b *testing.B) {
 		r := newRawSocket(b)
 		b.ReportAllocs()
@@ -126,11 +145,11 @@ func (r *rawSocket) send(req *Request, flags uint16) {
 func (r *rawSocket) recv() (typ uint16) {
 	b := r.in[:r.call(unix.SYS_RECVFROM, r.in)]
 	for len(b) > 0 {
-		h, _, rest, err := nextMessage(b)
-		if err != nil || h.seq != r.seq {
-			r.b.Fatal("unexpected message", h, err)
+		m, rest, err := nextMessage(b)
+		if err != nil || m.seq() != r.seq {
+			r.b.Fatal("unexpected message", m, err)
 		}
-		typ, b = h.typ, rest
+		typ, b = m.typ(), rest
 	}
 	return typ
 }

@@ -118,6 +118,11 @@ type Request struct {
 
 	// Names names them in errors; nil leaves them numbers.
 	Names AttrNames
+
+	// OneReply says that [Conn.Do] will be answered with one message unless
+	// it is refused, so that no acknowledgement is asked for, which costs a
+	// quarter of a request that is simple. A warning is not heard then.
+	OneReply bool
 }
 
 func (r *Request) name() string {
@@ -278,7 +283,8 @@ func (c *Conn) InNetNS(f func() error) error {
 }
 
 // Do makes a request, calls reply with each message of the answer, in the order
-// in which they come, and returns when the request is acknowledged. Reply may
+// in which they come, and returns when the request is acknowledged, or, with
+// OneReply, when there is a reply. Reply may
 // be nil. What the message holds is valid until reply returns.
 //
 // Returns an *[Error] if the request was refused, whatever was replied before;
@@ -297,7 +303,11 @@ func (c *Conn) Do(ctx context.Context, req Request, reply func(Message) error) e
 		return fmt.Errorf("%s: %w", req.name(), err)
 	}
 	s.receiveHere()
-	s.request(&req, unix.NLM_F_ACK)
+	var flags uint16
+	if !req.OneReply {
+		flags = unix.NLM_F_ACK
+	}
+	s.request(&req, flags)
 	replyErr, a, err := s.do(ctx, &req, reply)
 	c.put(s, err == nil)
 	if err == nil {
@@ -312,36 +322,38 @@ func (c *Conn) Do(ctx context.Context, req Request, reply func(Message) error) e
 	return nil
 }
 
-// do sends the request and receives until it is acknowledged. ReplyErr is the
-// first error of reply; after err the socket is not clean.
+// do sends the request and receives until it is acknowledged, or answered if
+// that is all. ReplyErr is the first error of reply; after err the socket is not
+// clean.
 func (s *sock) do(ctx context.Context, req *Request, reply func(Message) error) (replyErr error, a ack, err error) {
 	for {
-		n, err := s.roundTrip(ctx)
+		b, err := s.roundTrip(ctx)
 		if err != nil {
 			return nil, a, err
 		}
-		for i := range n {
-			b, err := s.datagram(i)
-			for len(b) > 0 && err == nil {
-				var h header
-				var body []byte
-				h, body, b, err = nextMessage(b)
-				switch {
-				case err != nil || h.seq != s.seq:
-					// Broken, or of a request that is over.
-				case h.typ == unix.NLMSG_ERROR:
-					a, err = parseAck(h.flag, body)
-					return replyErr, a, err
-				case h.typ == req.Family.ID:
-					var m Message
-					m, err = parseMessage(body, req.Family.HeaderSize)
-					if err == nil && reply != nil && replyErr == nil {
-						replyErr = reply(m)
-					}
-				}
-			}
-			if err != nil {
+		for len(b) > 0 {
+			var m nlmsg
+			if m, b, err = nextMessage(b); err != nil {
 				return nil, a, err
+			}
+			if m.seq() != s.seq {
+				continue // of a request that is over
+			}
+			switch m.typ() {
+			case unix.NLMSG_ERROR:
+				a, err = parseAck(m.flags(), m.body())
+				return replyErr, a, err
+			case req.Family.ID:
+				g, ok := m.generic(req.Family.HeaderSize)
+				if !ok {
+					return nil, a, errShort(len(m), headerLen+genlHeaderLen+req.Family.HeaderSize)
+				}
+				if reply != nil && replyErr == nil {
+					replyErr = reply(g)
+				}
+				if req.OneReply {
+					return replyErr, a, nil
+				}
 			}
 		}
 	}

@@ -204,6 +204,48 @@ func TestDoReply(t *testing.T) {
 	}
 }
 
+// With OneReply no acknowledgement is asked for or waited for, and one that
+// comes nevertheless belongs to no later request.
+func TestDoOneReply(t *testing.T) {
+	c, f := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
+		switch {
+		case r.Flags&unix.NLM_F_ACK != 0:
+			return [][]byte{r.Ack(syscall.EINVAL, nil)}
+		case len(r.Attrs()) == 0:
+			return [][]byte{r.value(0, r.Seq)}
+		case r.Attrs()[2] == 1:
+			return [][]byte{r.value(0, r.Seq), r.Ack(syscall.EBUSY, nil)}
+		case r.Attrs()[2] == 2:
+			return [][]byte{r.Ack(0, nil)}
+		}
+		return [][]byte{r.Ack(syscall.EPERM, nil)}
+	})
+	for i, tt := range []struct {
+		attr uint16
+		want bool
+		err  error
+	}{{0, true, nil}, {1, true, nil}, {0, true, nil}, {2, false, nil}, {3, false, os.ErrPermission}, {0, true, nil}} {
+		req := fakeRequest(nil)
+		req.OneReply = true
+		if tt.attr != 0 {
+			req.Attrs = AppendUint32(nil, tt.attr, 0)
+		}
+		var got, want []uint32
+		if tt.want {
+			want = []uint32{uint32(i + 1)}
+		}
+		if err := c.Do(t.Context(), req, values(&got)); !errors.Is(err, tt.err) {
+			t.Errorf("request %d: got error %v, want %v", i, err, tt.err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("request %d: replies (-want +got):\n%s", i, diff)
+		}
+	}
+	if n := f.Dials(); n != 1 {
+		t.Errorf("took %d sockets, want 1", n)
+	}
+}
+
 // What is broken is an error, and has no effect on the next request.
 func TestDoMalformed(t *testing.T) {
 	tests := []struct {

@@ -70,10 +70,9 @@ func (cur *Cursor) Next() bool {
 		cur.Close()
 		return false
 	}
-	// These have been parsed before.
-	var body []byte
-	_, body, cur.rest, _ = nextMessage(cur.rest)
-	cur.msg, _ = parseMessage(body, cur.req.Family.HeaderSize)
+	var m nlmsg
+	m, cur.rest, _ = nextMessage(cur.rest) // was parsed before
+	cur.msg, _ = m.generic(cur.req.Family.HeaderSize)
 	return true
 }
 
@@ -151,72 +150,61 @@ type dump struct {
 	end         ack
 }
 
-// receiveDump receives the next part, or parts, of a dump.
+// receiveDump receives the next part of a dump.
 func (s *sock) receiveDump(ctx context.Context, req *Request, d *dump) error {
-	base := len(d.b)
-	d.b = grow(d.b, batch*dumpLen)
-	s.receiveInto(d.b[base : base+batch*dumpLen])
-	d.b = d.b[:base]
-	n, err := s.roundTrip(ctx)
+	end := len(d.b)
+	b := grow(d.b, dumpLen)
+	d.b, s.buf = b[:end], b[end:]
+	part, err := s.roundTrip(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range n {
-		b, err := s.datagram(i)
-		if err != nil {
-			return err
-		}
-		if err := s.parsePart(b, req, d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.parsePart(part, req, d)
 }
 
-// parsePart moves the messages of a part of a dump to the end of d.
+// parsePart parses a part of a dump, which is behind the messages in d, and
+// moves its messages up to them.
 func (s *sock) parsePart(b []byte, req *Request, d *dump) error {
-	run := b // of messages to keep, up to b
+	short := headerLen + genlHeaderLen + align(req.Family.HeaderSize)
 	for len(b) > 0 && !d.done {
-		h, body, rest, err := nextMessage(b)
+		m, rest, err := nextMessage(b)
 		if err != nil {
 			return err
 		}
-		ours := h.seq == s.seq
-		if ours && h.flag&unix.NLM_F_DUMP_INTR != 0 {
-			d.interrupted = true
-		}
-		if ours && h.typ == req.Family.ID {
-			if _, err := parseMessage(body, req.Family.HeaderSize); err != nil {
-				return err
-			}
-			b = rest
+		b = rest
+		if m.seq() != s.seq {
 			continue
 		}
-		d.keep(run[:len(run)-len(b)])
-		run, b = rest, rest
-		switch {
-		case ours && h.typ == unix.NLMSG_DONE:
+		if m.flags()&unix.NLM_F_DUMP_INTR != 0 {
+			d.interrupted = true
+		}
+		switch m.typ() {
+		case req.Family.ID:
+			if len(m) < short {
+				return errShort(len(m), short)
+			}
+			d.keep(m)
+		case unix.NLMSG_DONE:
 			d.done = true
-			d.end, err = parseDone(h.flag, body)
-		case ours && h.typ == unix.NLMSG_ERROR:
+			d.end, err = parseDone(m.flags(), m.body())
+		case unix.NLMSG_ERROR:
 			d.done = true
-			d.end, err = parseAck(h.flag, body)
+			d.end, err = parseAck(m.flags(), m.body())
 		}
 		if err != nil {
 			return err
 		}
 	}
-	d.keep(run[:len(run)-len(b)])
 	return nil
 }
 
-// keep moves messages to the end of d, behind which they are.
-func (d *dump) keep(run []byte) {
+// keep puts a message behind the others, if it is not there already.
+func (d *dump) keep(m nlmsg) {
 	n := len(d.b)
-	if len(run) > 0 && unsafe.SliceData(run) == unsafe.SliceData(d.b[n:n+1]) {
-		d.b = d.b[:n+len(run)]
+	if unsafe.SliceData(m) == unsafe.SliceData(d.b[n:n+1]) {
+		d.b = d.b[:n+len(m)]
 	} else {
-		d.b = append(d.b, run...)
+		d.b = append(d.b, m...)
 	}
 	d.b = appendPadding(d.b, len(d.b))
 }

@@ -247,28 +247,29 @@ func FuzzPart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		s := &sock{seq: 9}
 		req := fakeRequest(nil)
-		// As receiveDump does it, with the parts behind each other.
-		d := dump{b: make([]byte, 0, 2*(len(one)+len(two)+8))}
-		place := d.b[:cap(d.b)]
-		half := copy(place, one)
-		rest := place[len(place)/2:]
-		copy(rest, two)
-		err := s.parsePart(place[:half], &req, &d)
-		if err == nil && !d.done {
-			err = s.parsePart(rest[:len(two)], &req, &d)
+		// As receiveDump does it, each part is behind what is there.
+		var d dump
+		var err error
+		for _, part := range [][]byte{one, two} {
+			end := len(d.b)
+			b := grow(d.b, len(part))
+			d.b = b[:end]
+			if copy(b[end:], part); err == nil && !d.done {
+				err = s.parsePart(b[end:], &req, &d)
+			}
 		}
 		if err != nil && !errors.Is(err, ErrMalformed) {
 			t.Errorf("got error %v, want %v", err, ErrMalformed)
 		}
 		for b := d.b; len(b) > 0; {
-			h, body, next, err := nextMessage(b)
-			if err != nil || h.typ != fakeFamily.ID || h.seq != 9 {
-				t.Fatalf("kept message %+v, error %v", h, err)
+			m, rest, err := nextMessage(b)
+			if err != nil || m.typ() != fakeFamily.ID || m.seq() != 9 {
+				t.Fatalf("kept message %v, error %v", m, err)
 			}
-			if _, err := parseMessage(body, 0); err != nil {
-				t.Fatal(err)
+			if _, ok := m.generic(0); !ok {
+				t.Fatalf("kept message %v, which is too short", m)
 			}
-			b = next
+			b = rest
 		}
 	})
 }

@@ -217,8 +217,7 @@ func TestPolicyString(t *testing.T) {
 func FuzzAck(f *testing.F) {
 	r := newFakeMessage(9)
 	seed := func(m []byte) {
-		h, body, _, _ := nextMessage(m)
-		f.Add(h.flag, body)
+		f.Add(nlmsg(m).flags(), nlmsg(m).body())
 	}
 	seed(r.Ack(0, nil))
 	seed(r.Ack(syscall.EINVAL, AppendString(nil, unix.NLMSGERR_ATTR_MSG, "why")))

@@ -38,47 +38,40 @@ type Message struct {
 	Attrs []byte
 }
 
-// header is struct nlmsghdr.
-type header struct {
-	len  uint32
-	typ  uint16
-	flag uint16
-	seq  uint32
-	port uint32
-}
+// nlmsg is a netlink message from its header, struct nlmsghdr, on.
+type nlmsg []byte
+
+func (m nlmsg) typ() uint16   { return ne.Uint16(m[4:]) }
+func (m nlmsg) flags() uint16 { return ne.Uint16(m[6:]) }
+func (m nlmsg) seq() uint32   { return ne.Uint32(m[8:]) }
+func (m nlmsg) body() []byte  { return m[headerLen:] }
 
 // nextMessage splits the first message off a datagram, which is not empty.
-func nextMessage(b []byte) (h header, body, rest []byte, err error) {
+func nextMessage(b []byte) (m nlmsg, rest []byte, err error) {
 	if len(b) < headerLen {
-		return h, nil, nil, errShort(len(b), headerLen)
+		return nil, nil, errShort(len(b), headerLen)
 	}
-	h = header{
-		len:  ne.Uint32(b),
-		typ:  ne.Uint16(b[4:]),
-		flag: ne.Uint16(b[6:]),
-		seq:  ne.Uint32(b[8:]),
-		port: ne.Uint32(b[12:]),
+	size := ne.Uint32(b)
+	if size < headerLen || uint64(size) > uint64(len(b)) {
+		return nil, nil, fmt.Errorf("%w: length %d in %d bytes", ErrMalformed, size, len(b))
 	}
-	if h.len < headerLen || uint64(h.len) > uint64(len(b)) {
-		return h, nil, nil, fmt.Errorf("%w: length %d in %d bytes", ErrMalformed, h.len, len(b))
-	}
-	n := int(h.len)
-	return h, b[headerLen:n], b[min(align(n), len(b)):], nil
+	n := int(size)
+	return b[:n], b[min(align(n), len(b)):], nil
 }
 
-// parseMessage parses the payload of a netlink message as a message of a family
-// whose own header has hdrSize bytes.
-func parseMessage(body []byte, hdrSize int) (Message, error) {
-	n := genlHeaderLen + align(hdrSize)
-	if len(body) < n {
-		return Message{}, errShort(len(body), n)
+// generic returns the message of a family whose own header has hdrSize bytes. Ok
+// is false if it is too short to be one.
+func (m nlmsg) generic(hdrSize int) (g Message, ok bool) {
+	n := headerLen + genlHeaderLen + align(hdrSize)
+	if len(m) < n {
+		return Message{}, false
 	}
 	return Message{
-		Command: body[0],
-		Version: body[1],
-		Header:  body[genlHeaderLen : genlHeaderLen+hdrSize],
-		Attrs:   body[n:],
-	}, nil
+		Command: m[headerLen],
+		Version: m[headerLen+1],
+		Header:  m[headerLen+genlHeaderLen : headerLen+genlHeaderLen+hdrSize],
+		Attrs:   m[n:],
+	}, true
 }
 
 // appendRequest appends req as one netlink message.

@@ -31,16 +31,6 @@ type groupJoiner interface {
 	JoinGroup(id uint32) error
 }
 
-// mmsghdr is struct mmsghdr.
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
-
-// batch is how many datagrams are received at once. A reply and its
-// acknowledgement are two, and so are the last part of a dump and its end.
-const batch = 2
-
 // sock is a Socket with what it takes to use it without allocating. It belongs
 // to one request at a time.
 type sock struct {
@@ -58,12 +48,11 @@ type sock struct {
 	unsent bool // out has to be sent
 	wait   bool // step is to be called again when there is something to receive
 	errno  syscall.Errno
-	n      int // datagrams received
 
-	bufs [batch][]byte
-	msgs [batch]mmsghdr
-	iovs [batch]unix.Iovec
-	from [batch]unix.RawSockaddrNetlink
+	buf     []byte // where the next datagram goes
+	n       int    // its length
+	from    unix.RawSockaddrNetlink
+	fromLen uint32
 }
 
 // inLen is the size of the buffer for one reply. A reply is one kernel page
@@ -79,13 +68,6 @@ func newSock(s Socket, kernel bool) (*sock, error) {
 	}
 	k := &sock{Socket: s, raw: raw, kernel: kernel}
 	k.step = k.exchange
-	for i := range k.msgs {
-		k.msgs[i].hdr.Iov = &k.iovs[i]
-		k.msgs[i].hdr.SetIovlen(1)
-		if kernel {
-			k.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(&k.from[i]))
-		}
-	}
 	return k, nil
 }
 
@@ -96,46 +78,42 @@ func (s *sock) request(req *Request, flags uint16) {
 	s.unsent = true
 }
 
-// receiveInto makes both halves of b the place of the next datagrams.
-func (s *sock) receiveInto(b []byte) {
-	n := len(b) / batch
-	for i := range s.bufs {
-		s.bufs[i] = b[i*n : (i+1)*n : (i+1)*n]
-		s.iovs[i].Base = &s.bufs[i][0]
-		s.iovs[i].SetLen(n)
-	}
-}
-
 // receiveHere makes in the place of the next datagrams.
 func (s *sock) receiveHere() {
 	if s.in == nil {
-		s.in = make([]byte, batch*inLen)
+		s.in = make([]byte, inLen)
 	}
-	s.receiveInto(s.in)
+	s.buf = s.in
 }
 
-// roundTrip sends the request, if there is one, and receives until there is a
-// datagram, or more. The kernel answers before a request is sent, so that in
-// most cases nothing has to be waited for and ctx is not looked at.
-func (s *sock) roundTrip(ctx context.Context) (int, error) {
+// roundTrip sends the request, if there is one, and receives a datagram, which
+// is empty if it is from somebody who may not be heard. The kernel answers before
+// a request is sent, so that in most cases nothing has to be waited for and ctx
+// is not looked at.
+func (s *sock) roundTrip(ctx context.Context) ([]byte, error) {
 	if err := s.poll(); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if s.errno == unix.EAGAIN {
 		if err := s.await(ctx); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	switch s.errno {
-	case 0:
-		return s.n, nil
-	case unix.ENOBUFS:
-		return 0, fmt.Errorf("%w: %w", ErrOverrun, s.errno)
+	if s.errno != 0 {
+		return nil, s.failure()
 	}
-	if s.unsent {
-		return 0, os.NewSyscallError("sendto", s.errno)
+	return s.datagram()
+}
+
+// failure returns the error of s.errno.
+func (s *sock) failure() error {
+	switch {
+	case s.unsent:
+		return os.NewSyscallError("sendto", s.errno)
+	case s.errno == unix.ENOBUFS:
+		return fmt.Errorf("%w: %w", ErrOverrun, s.errno)
 	}
-	return 0, os.NewSyscallError("recvmmsg", s.errno)
+	return os.NewSyscallError("recvfrom", s.errno)
 }
 
 // poll does as much of a roundTrip as can be done without waiting.
@@ -225,33 +203,31 @@ func (s *sock) send(fd uintptr) syscall.Errno {
 	}
 }
 
-// recv receives what there is, at most batch datagrams.
+// recv receives a datagram.
 func (s *sock) recv(fd uintptr) (int, syscall.Errno) {
-	if s.kernel {
-		for i := range s.msgs {
-			s.msgs[i].hdr.Namelen = unix.SizeofSockaddrNetlink
-		}
-	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
-			uintptr(unsafe.Pointer(&s.msgs[0])), batch, unix.MSG_DONTWAIT, 0, 0)
+		s.fromLen = unix.SizeofSockaddrNetlink
+		// With MSG_TRUNC the length is what it was before it was cut off.
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)),
+			unix.MSG_DONTWAIT|unix.MSG_TRUNC,
+			uintptr(unsafe.Pointer(&s.from)), uintptr(unsafe.Pointer(&s.fromLen)))
 		if errno != unix.EINTR {
 			return int(n), errno
 		}
 	}
 }
 
-// datagram returns the ith datagram of the last roundTrip; nothing if it is not
-// from whom it should be.
-func (s *sock) datagram(i int) ([]byte, error) {
-	m := &s.msgs[i]
+// datagram returns what was received; nothing if it is not from whom it should
+// be.
+func (s *sock) datagram() ([]byte, error) {
 	switch {
-	case m.len == 0:
+	case s.n == 0:
 		return nil, io.ErrUnexpectedEOF
-	case m.hdr.Flags&unix.MSG_TRUNC != 0:
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, len(s.bufs[i]))
-	case s.kernel && s.from[i].Pid != 0:
+	case s.n > len(s.buf):
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, s.n, len(s.buf))
+	case s.kernel && s.from.Pid != 0:
 		return nil, nil
 	}
-	return s.bufs[i][:m.len], nil
+	return s.buf[:s.n], nil
 }

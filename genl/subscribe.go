@@ -39,8 +39,7 @@ type Subscription struct {
 	sock   *sock
 	family *Family
 
-	n, i int    // datagrams received, and the first not looked at yet
-	rest []byte // of the one before
+	rest []byte // of the datagram received, what was not looked at yet
 
 	// After an overrun, until what the kernel had kept is received.
 	overrun bool
@@ -149,43 +148,35 @@ func (sub *Subscription) Receive(ctx context.Context) (Message, error) {
 }
 
 // next returns the next notification of those received.
-func (sub *Subscription) next() (m Message, ok bool, err error) {
-	for {
-		for len(sub.rest) > 0 {
-			h, body, rest, err := nextMessage(sub.rest)
-			if err != nil {
-				sub.rest = nil
-				return m, false, err
-			}
-			sub.rest = rest
-			switch h.typ {
-			case sub.family.ID:
-				m, err = parseMessage(body, sub.family.HeaderSize)
-				return m, err == nil, err
-			case unix.GENL_ID_CTRL:
-				if sub.isGone(body) {
-					return m, false, fmt.Errorf("the family is gone: %w", os.ErrNotExist)
-				}
-			}
-		}
-		if sub.i == sub.n {
-			return m, false, nil
-		}
-		sub.rest, err = sub.sock.datagram(sub.i)
-		sub.i++
+func (sub *Subscription) next() (g Message, ok bool, err error) {
+	for len(sub.rest) > 0 {
+		m, rest, err := nextMessage(sub.rest)
+		sub.rest = rest
 		if err != nil {
-			return m, false, err
+			return g, false, err
+		}
+		switch m.typ() {
+		case sub.family.ID:
+			if g, ok = m.generic(sub.family.HeaderSize); !ok {
+				err = errShort(len(m), headerLen+genlHeaderLen+sub.family.HeaderSize)
+			}
+			return g, ok, err
+		case unix.GENL_ID_CTRL:
+			if sub.isGone(m) {
+				return g, false, fmt.Errorf("the family is gone: %w", os.ErrNotExist)
+			}
 		}
 	}
+	return g, false, nil
 }
 
 // isGone tells whether a message of nlctrl says that the family is gone.
-func (sub *Subscription) isGone(body []byte) bool {
-	m, err := parseMessage(body, 0)
-	if err != nil || m.Command != unix.CTRL_CMD_DELFAMILY {
+func (sub *Subscription) isGone(m nlmsg) bool {
+	g, ok := m.generic(0)
+	if !ok || g.Command != unix.CTRL_CMD_DELFAMILY {
 		return false
 	}
-	f, err := parseFamily(m.Attrs)
+	f, err := parseFamily(g.Attrs)
 	return err == nil && f.ID == sub.family.ID
 }
 
@@ -194,18 +185,15 @@ func (sub *Subscription) isGone(body []byte) bool {
 // On an overrun the kernel reports that first, then hands out what it has kept,
 // and keeps nothing new before all of that is received. So all of it is received
 // before the overrun is returned.
-func (sub *Subscription) fill(ctx context.Context) error {
-	s := sub.sock
-	sub.n, sub.i = 0, 0
+func (sub *Subscription) fill(ctx context.Context) (err error) {
 	if sub.overrun {
 		return sub.drain()
 	}
-	n, err := s.roundTrip(ctx)
+	sub.rest, err = sub.sock.roundTrip(ctx)
 	if errors.Is(err, ErrOverrun) {
 		sub.overrun, sub.budget = true, sub.readBuf
 		return nil
 	}
-	sub.n = n
 	return err
 }
 
@@ -214,13 +202,11 @@ func (sub *Subscription) drain() error {
 	s := sub.sock
 	err := s.poll()
 	if err == nil && s.errno == 0 {
-		sub.n = s.n
-	}
-	if sub.n > 0 && sub.budget > 0 {
-		for i := range sub.n {
-			sub.budget -= int(s.msgs[i].len)
+		sub.rest, err = s.datagram()
+		sub.budget -= s.n
+		if sub.budget > 0 {
+			return err
 		}
-		return nil
 	}
 	sub.overrun = false
 	return errors.Join(fmt.Errorf("%w: %w", ErrOverrun, unix.ENOBUFS), err)

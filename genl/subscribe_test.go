@@ -217,18 +217,19 @@ func TestSubscribeErrors(t *testing.T) {
 func TestSubscriptionIsGone(t *testing.T) {
 	sub := &Subscription{family: fakeFamily}
 	ctrl := func(cmd uint8, id uint16) []byte {
-		return append([]byte{cmd, 2, 0, 0}, AppendUint16(nil, unix.CTRL_ATTR_FAMILY_ID, id)...)
+		body := append([]byte{cmd, 2, 0, 0}, AppendUint16(nil, unix.CTRL_ATTR_FAMILY_ID, id)...)
+		return genltest.Message(unix.GENL_ID_CTRL, 0, 0, body)
 	}
 	for name, tt := range map[string]struct {
-		body []byte
+		msg  []byte
 		want bool
 	}{
 		"gone":         {ctrl(unix.CTRL_CMD_DELFAMILY, fakeFamily.ID), true},
 		"another":      {ctrl(unix.CTRL_CMD_DELFAMILY, fakeFamily.ID+1), false},
 		"another news": {ctrl(unix.CTRL_CMD_NEWFAMILY, fakeFamily.ID), false},
-		"broken":       {[]byte{unix.CTRL_CMD_DELFAMILY}, false},
+		"broken":       {genltest.Message(unix.GENL_ID_CTRL, 0, 0, []byte{unix.CTRL_CMD_DELFAMILY}), false},
 	} {
-		if got := sub.isGone(tt.body); got != tt.want {
+		if got := sub.isGone(tt.msg); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}
