@@ -429,7 +429,9 @@ static int map_alloc(struct bpf_offloaded_map *map)
 {
 	int type;
 
-	if (map->map.map_type != BPF_MAP_TYPE_HASH)
+	/* the core lets the flags of an ordinary hash map through */
+	if (map->map.map_type != BPF_MAP_TYPE_HASH || map->map.map_flags ||
+	    map->map.map_extra)
 		return -EINVAL;
 	type = type_by_size(map->map.key_size, map->map.value_size);
 	if (type < 0)
