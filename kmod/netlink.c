@@ -218,21 +218,31 @@ static int cmd_type(u8 cmd)
 	return type;
 }
 
+static int put_entry_msg(struct sk_buff *skb, u32 portid, u32 seq, u8 cmd,
+			 int type, const void *key, const void *value)
+{
+	void *hdr = genlmsg_put(skb, portid, seq, &family, 0, cmd);
+
+	if (!hdr || put_entry(skb, type, key, value))
+		return -EMSGSIZE;
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
 static struct sk_buff *entry_msg(u32 portid, u32 seq, u8 cmd, int type,
 				 const void *key, const void *value)
 {
 	struct sk_buff *skb;
-	void *hdr;
+	int err;
 
 	skb = genlmsg_new(entry_room[type], GFP_KERNEL);
 	if (!skb)
 		return ERR_PTR(-ENOMEM);
-	hdr = genlmsg_put(skb, portid, seq, &family, 0, cmd);
-	if (!hdr || put_entry(skb, type, key, value)) {
+	err = put_entry_msg(skb, portid, seq, cmd, type, key, value);
+	if (err) {
 		nlmsg_free(skb);
-		return ERR_PTR(-EMSGSIZE);
+		return ERR_PTR(err);
 	}
-	genlmsg_end(skb, hdr);
 	return skb;
 }
 
@@ -308,15 +318,23 @@ int xdpctl_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 	return reply_entry(info, type, key, value);
 }
 
-/* The reply to TYPE-set: what is there now, if it is still there. */
-static int reply_current(struct genl_info *info, int type, const void *key)
+/*
+ * The reply to TYPE-set: what is there now, if it is still there. The change is
+ * made, so nothing here may be taken for its failure.
+ */
+static void reply_current(struct sk_buff *skb, struct genl_info *info, int type,
+			  const void *key)
 {
 	u64 value[XDPCTL_VALUE_MAX / sizeof(u64)] = {};
 	struct xdpctl_req req = { .net = genl_info_net(info) };
 
-	if (xdpctl_types[type]->lookup(&req, key, value))
-		return 0;
-	return reply_entry(info, type, key, value);
+	if (xdpctl_types[type]->lookup(&req, key, value) ||
+	    put_entry_msg(skb, info->snd_portid, info->snd_seq,
+			  info->genlhdr->cmd, type, key, value)) {
+		nlmsg_free(skb);
+		return;
+	}
+	genlmsg_reply(skb, info);
 }
 
 /* TYPE-set */
@@ -332,6 +350,7 @@ int xdpctl_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 		.extack = info->extack,
 		.info = info,
 	};
+	struct sk_buff *reply;
 	u64 flags = 0;
 	int err;
 
@@ -349,12 +368,16 @@ int xdpctl_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 		if (err)
 			return err;
 	}
-	err = ops->update(&req, key, value, flags);
+	/* before the change, which must not fail once it is made */
+	reply = genlmsg_new(entry_room[type], GFP_KERNEL);
+	err = reply ? ops->update(&req, key, value, flags) : -ENOMEM;
 	if (req.file)
 		fput(req.file);
 	if (err)
-		return err;
-	return reply_current(info, type, key);
+		nlmsg_free(reply);
+	else
+		reply_current(reply, info, type, key);
+	return err;
 }
 
 /* TYPE-del */
