@@ -276,8 +276,11 @@ void xdpctl_notify(struct xdpctl_req *req, enum xdpctl_ctrl_type type,
 	if (!echo && !genl_has_listeners(&family, req->net, XDPCTL_NLGRP_MGMT))
 		return;
 	skb = entry_msg(0, 0, xdpctl_descs[type].cmd_ntf, type, key, value);
-	if (IS_ERR(skb))
+	if (IS_ERR(skb)) {
+		/* to listeners the same as a full buffer: something is missing */
+		genl_set_err(&family, req->net, 0, XDPCTL_NLGRP_MGMT, -ENOBUFS);
 		return;
+	}
 	if (echo)
 		genl_notify(&family, skb, req->info, XDPCTL_NLGRP_MGMT,
 			    GFP_KERNEL);
