@@ -5,6 +5,7 @@ package stress
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
@@ -113,7 +114,7 @@ type subject struct {
 	after func() error
 	// undo is called when op succeeded.
 	undo func() error
-	// stride leaves allocations out, except in a soak.
+	// stride is how many allocations a short run goes on by.
 	stride int
 }
 
@@ -126,11 +127,12 @@ var clean = []unix.Errno{unix.ENOMEM, unix.ENOBUFS}
 func (s *subject) run(t *testing.T, f *faults) {
 	t.Helper()
 	y := newTally()
-	step := 1
-	if s.stride > 1 && rounds(t, 1) < soakRounds {
-		step = s.stride
+	n, step := 1, 1
+	if rounds(t, 1) < soakRounds {
+		// Another part of them each time.
+		step = max(s.stride, 4)
+		n += rand.IntN(step)
 	}
-	n := 1
 	for ; ; n += step {
 		if s.before != nil {
 			if err := s.before(); err != nil {
@@ -162,7 +164,6 @@ func (s *subject) run(t *testing.T, f *faults) {
 			break
 		}
 	}
-	t.Logf("%d allocations", (n-1)/step*step)
 	y.report(t, 0)
 }
 
@@ -193,24 +194,19 @@ func programs(w *world, name string, via door, judge *judge, dev uint32) []*subj
 			return nil
 		}
 	}
-	clear := func() error {
+	free := func() error {
 		if err := judge.del(dev); err != nil && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 		return nil
 	}
-	attached := func() error {
-		if err := clear(); err != nil {
-			return err
-		}
-		return judge.set(dev, change{prog: w.pass})
-	}
+	attached := func() error { return judge.set(dev, change{prog: w.pass}) }
 	list := []*subject{
 		{
-			name: "add", before: clear, after: is(0), undo: is(w.pass.ID),
+			name: "add", stride: 8, before: free, after: is(0), undo: is(w.pass.ID),
 			op: func() error { return via.set(dev, change{prog: w.pass, how: family.UpdateNoexist}) },
 		}, {
-			name: "add generic", before: clear, after: is(0), undo: is(w.pass.ID),
+			name: "add generic", before: free, after: is(0), undo: is(w.pass.ID),
 			op: func() error { return via.set(dev, change{prog: w.pass, mode: family.ModeGeneric}) },
 		}, {
 			name: "replace", before: attached, after: is(w.pass.ID), undo: is(w.drop.ID),
@@ -290,14 +286,14 @@ func netdevs(w, there *world, judge *judge) []*subject {
 	}
 	var fd int
 	list := []*subject{{
-		name: "add netdev", after: settle("fault0"), undo: settle("fault0"), stride: 5,
+		name: "add netdev", after: settle("fault0"), undo: settle("fault0"), stride: 23,
 		op: func() error { return w.ns.NewLink("fault0", "dummy", nil) },
 	}, {
-		name: "delete netdev", after: settle("fault0"), undo: settle("fault0"), stride: 5,
+		name: "delete netdev", after: settle("fault0"), undo: settle("fault0"), stride: 23,
 		before: func() error { return w.ns.NewLink("fault0", "dummy", nil) },
 		op:     func() error { return w.ns.DelLink("fault0") },
 	}, {
-		name: "add control device", after: settle(ctlName), undo: settle(ctlName), stride: 5,
+		name: "add control device", after: settle(ctlName), undo: settle(ctlName), stride: 23,
 		op: func() error { return w.ns.NewLink(ctlName, "xdpctl", nil) },
 	}}
 	for _, tb := range tables {
@@ -314,7 +310,7 @@ func netdevs(w, there *world, judge *judge) []*subject {
 func newNetNS() *subject {
 	var old int
 	return &subject{
-		name: "make namespace", stride: 23,
+		name: "make namespace", stride: 43,
 		before: func() (err error) {
 			old, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			return err
@@ -353,7 +349,9 @@ func TestFaults(t *testing.T) {
 				s.run(t, f)
 			}
 		}
-		enter(w.ns, programs(w, "netlink", &freshDoor{t: t, id: judge.g.Family}, judge, dev))
+		fresh := &freshDoor{t: t, id: judge.g.Family}
+		defer fresh.close()
+		enter(w.ns, programs(w, "netlink", fresh, judge, dev))
 		enter(w.ns, programs(w, "map", w.maps(), judge, dev))
 		w.ns.Del(ctlName)
 		enter(there.ns, netdevs(w, there, judge))
@@ -373,7 +371,7 @@ func TestFaultsLoad(t *testing.T) {
 		}
 		loaded := func() bool { _, err := testutil.ModuleRefs(); return err == nil }
 		s := &subject{
-			name: "load module", stride: 29,
+			name: "load module", stride: 101,
 			op: func() error { return testutil.LoadModule() },
 			after: func() error {
 				if loaded() {
@@ -400,10 +398,14 @@ type freshDoor struct {
 
 // renew is called outside of what is to fail.
 func (d *freshDoor) renew() {
+	d.close()
+	d.d = dialNetlink(d.t, d.id)
+}
+
+func (d *freshDoor) close() {
 	if d.d != nil {
 		d.d.g.Close()
 	}
-	d.d = dialNetlink(d.t, d.id)
 }
 
 // lost tells an answer that got lost from one that says so.

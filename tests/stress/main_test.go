@@ -72,7 +72,8 @@ func stageModule() error {
 // debugKernel reports whether this is the slow kernel that checks everything.
 func debugKernel() bool { return os.Getenv("VMRUN_DEBUG") != "" }
 
-// rounds is how often to run a race that is run n times by default.
+// rounds is how often to run a race that is run n times by default, on the
+// debug kernel a third of that.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	if s := os.Getenv("XDPCTL_ROUNDS"); s != "" {
@@ -81,6 +82,9 @@ func rounds(t *testing.T, n int) int {
 			t.Fatalf("XDPCTL_ROUNDS is %q, want a number", s)
 		}
 		return n
+	}
+	if debugKernel() {
+		return (n + 2) / 3
 	}
 	return n
 }
