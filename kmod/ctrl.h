@@ -163,7 +163,7 @@ void xdpctl_exception_exit(void);
 int xdpctl_exception_add(struct xdpctl_dev *xd);	/* allocates xd->exc, hashes */
 void xdpctl_exception_del(struct xdpctl_dev *xd);	/* unhashes; ctrl.c frees by RCU */
 bool xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum);
-bool xdpctl_exception_has_redirect_err(void);
+extern bool xdpctl_redirect_err_counted;
 
 /* ctrl_stats.c: called by the notifier under RTNL */
 void xdpctl_stats_dev_add(struct xdpctl_dev *xd, bool is_new);

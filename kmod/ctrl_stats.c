@@ -46,26 +46,24 @@ RAW_CHECK(XMIT_BYTES);
 RAW_CHECK(XMIT_ERRORS);
 RAW_CHECK(XMIT_FULL);
 
+#define RAW_ALL		(BIT(XDPCTL_RAW_EXACT) - 1)
+
 /* A driver knows nothing of what a generic program does, but what it sends. */
 #define RAW_XMIT \
 	(BIT(XDPCTL_RAW_XMIT_PACKETS) | BIT(XDPCTL_RAW_XMIT_BYTES) | \
 	 BIT(XDPCTL_RAW_XMIT_ERRORS) | BIT(XDPCTL_RAW_XMIT_FULL))
 
-static inline void stats_put(void *value, unsigned int attr, u64 n)
-{
-	u64 *v = value;
-
-	v[0] |= BIT_ULL(attr);
-	v[STATS_INDEX(attr)] = n;
-}
-
 static void stats_put_driver(void *value, const struct xdpctl_counts *c)
 {
+	u32 have = c->have & RAW_ALL;
+	u64 *v = value;
 	unsigned int i;
 
-	for (i = 0; i < XDPCTL_RAW_EXACT; i++)
-		if (c->have & BIT(i))
-			stats_put(value, XDPCTL_A_STATS_PACKETS + i, c->n[i]);
+	v[0] |= (u64)have << XDPCTL_A_STATS_PACKETS;
+	for (; have; have &= have - 1) {
+		i = __ffs(have);
+		v[STATS_INDEX(XDPCTL_A_STATS_PACKETS + i)] = c->n[i];
+	}
 }
 
 /* Of native and generic programs: they see the frames of the netdev. */
@@ -80,35 +78,63 @@ static inline u64 exc_all(const struct xdpctl_exc *exc, unsigned int kind)
 	return exc_verdicts(exc, kind) + exc->n[XDPCTL_EXC_MAP][kind];
 }
 
-/* What the module counts: @have of it the driver knows. */
-static void stats_put_module(void *value, const struct xdpctl_exc *exc,
-			     u32 drv_flags, u32 have)
-{
-	if (!(have & BIT(XDPCTL_RAW_ABORTED)) &&
-	    !(drv_flags & XDPCTL_DRIVER_ABORTED_UNTRACED))
-		stats_put(value, XDPCTL_A_STATS_ABORTED,
-			  exc_verdicts(exc, XDPCTL_EXC_ABORTED));
-	if (!(have & BIT(XDPCTL_RAW_INVALID)) &&
-	    !(drv_flags & XDPCTL_DRIVER_INVALID_UNTRACED))
-		stats_put(value, XDPCTL_A_STATS_INVALID,
-			  exc_verdicts(exc, XDPCTL_EXC_INVALID));
-	if (!(have & BIT(XDPCTL_RAW_TX_ERRORS)) &&
-	    (drv_flags & XDPCTL_DRIVER_TX_TRACED))
-		stats_put(value, XDPCTL_A_STATS_TX_ERRORS,
-			  exc_verdicts(exc, XDPCTL_EXC_TX));
-	if (!(have & BIT(XDPCTL_RAW_REDIRECT_ERRORS)) &&
-	    xdpctl_exception_has_redirect_err())
-		stats_put(value, XDPCTL_A_STATS_REDIRECT_ERRORS,
-			  exc_verdicts(exc, XDPCTL_EXC_REDIRECT_ERR));
+/* What the module counts instead of the driver, and the kind it counts. */
+static const struct {
+	u8 raw;
+	u8 kind;
+} own_counters[] = {
+	{ XDPCTL_RAW_ABORTED, XDPCTL_EXC_ABORTED },
+	{ XDPCTL_RAW_INVALID, XDPCTL_EXC_INVALID },
+	{ XDPCTL_RAW_REDIRECT_ERRORS, XDPCTL_EXC_REDIRECT_ERR },
+	{ XDPCTL_RAW_TX_ERRORS, XDPCTL_EXC_TX },
+};
 
-	stats_put(value, XDPCTL_A_STATS_EXCEPTION_ABORTED,
-		  exc_all(exc, XDPCTL_EXC_ABORTED));
-	stats_put(value, XDPCTL_A_STATS_EXCEPTION_TX,
-		  exc_all(exc, XDPCTL_EXC_TX));
-	stats_put(value, XDPCTL_A_STATS_EXCEPTION_REDIRECT,
-		  exc_all(exc, XDPCTL_EXC_REDIRECT));
-	stats_put(value, XDPCTL_A_STATS_EXCEPTION_INVALID,
-		  exc_all(exc, XDPCTL_EXC_INVALID));
+/* Those of them that it counts all for a driver. */
+static u32 own_mask(u32 drv_flags)
+{
+	u32 mask = BIT(XDPCTL_RAW_ABORTED) | BIT(XDPCTL_RAW_INVALID);
+
+	if (drv_flags & XDPCTL_DRIVER_ABORTED_UNTRACED)
+		mask &= ~BIT(XDPCTL_RAW_ABORTED);
+	if (drv_flags & XDPCTL_DRIVER_INVALID_UNTRACED)
+		mask &= ~BIT(XDPCTL_RAW_INVALID);
+	if (drv_flags & XDPCTL_DRIVER_TX_TRACED)
+		mask |= BIT(XDPCTL_RAW_TX_ERRORS);
+	if (xdpctl_redirect_err_counted)
+		mask |= BIT(XDPCTL_RAW_REDIRECT_ERRORS);
+	return mask;
+}
+
+#define EXCEPTIONS \
+	(BIT_ULL(XDPCTL_A_STATS_EXCEPTION_ABORTED) | \
+	 BIT_ULL(XDPCTL_A_STATS_EXCEPTION_TX) | \
+	 BIT_ULL(XDPCTL_A_STATS_EXCEPTION_REDIRECT) | \
+	 BIT_ULL(XDPCTL_A_STATS_EXCEPTION_INVALID))
+
+/*
+ * What the module counts. @exc is NULL if that is 0, as @value is already, and
+ * @have is what the driver knows.
+ */
+static void stats_put_module(struct xdpctl_stats *value,
+			     const struct xdpctl_exc *exc, u32 drv_flags,
+			     u32 have)
+{
+	u32 own = own_mask(drv_flags) & ~have;
+	u64 *v = (u64 *)value;
+	unsigned int i;
+
+	value->present |= EXCEPTIONS | (u64)own << XDPCTL_A_STATS_PACKETS;
+	if (!exc)
+		return;
+	for (i = 0; i < ARRAY_SIZE(own_counters); i++)
+		if (own & BIT(own_counters[i].raw))
+			v[STATS_INDEX(XDPCTL_A_STATS_PACKETS +
+				      own_counters[i].raw)] =
+				exc_verdicts(exc, own_counters[i].kind);
+	value->exception_aborted = exc_all(exc, XDPCTL_EXC_ABORTED);
+	value->exception_tx = exc_all(exc, XDPCTL_EXC_TX);
+	value->exception_redirect = exc_all(exc, XDPCTL_EXC_REDIRECT);
+	value->exception_invalid = exc_all(exc, XDPCTL_EXC_INVALID);
 }
 
 static ktime_t time_asleep(void)
@@ -116,16 +142,12 @@ static ktime_t time_asleep(void)
 	return ktime_mono_to_any(0, TK_OFFS_BOOT);
 }
 
-/* Fills in @w but for @w->dev. */
 static void witness(const struct xdpctl_dev *xd, const struct xdpctl_exc *exc,
 		    struct xdpctl_witness *w)
 {
 	struct xdpctl_drvstats *ds = xd->drv;
 	u32 n_rxq = xd->dev->real_num_rx_queues;
 
-	ASSERT_RTNL();
-	if (ds->drv->flags & XDPCTL_DRIVER_VETH)
-		xdpctl_veth_look(xd->dev, ds);
 	if ((ds->drv->flags & XDPCTL_DRIVER_SLEEP_RESETS) &&
 	    ds->asleep != time_asleep())
 		ds->all_exc = false;
@@ -141,7 +163,6 @@ static void witness(const struct xdpctl_dev *xd, const struct xdpctl_exc *exc,
 	w->all_exc = ds->all_exc && n_rxq >= ds->max_rxq;
 	w->all_seen = ds->all_seen && n_rxq >= ds->max_rxq;
 	w->one_queue = xd->dev->num_rx_queues == 1;
-	w->dev = NULL;
 }
 
 /* A counter that may be read too low must not go back for it. */
@@ -154,44 +175,46 @@ static void keep_rising(struct xdpctl_counts *c, enum xdpctl_raw raw, u64 *top)
 }
 
 /*
- * The counters of @queue, with what follows from them, and the exceptions.
- * The driver comes first: what it has counted has been traced before that.
+ * Adds what follows from the counters @c, which are those of a queue of @dev
+ * unless that is NULL. @exc is NULL if there were no exceptions.
  */
-static int driver_counts(struct xdpctl_dev *xd, u32 queue,
-			 struct xdpctl_counts *c, struct xdpctl_exc *exc)
+static void derive(struct xdpctl_dev *xd, struct xdpctl_counts *c,
+		   const struct xdpctl_counts *dev,
+		   const struct xdpctl_exc *exc)
 {
 	struct xdpctl_drvstats *ds = xd->drv;
-	struct xdpctl_counts dev;
 	struct xdpctl_witness w;
-	int err;
-
-	ASSERT_RTNL();
-	memset(c, 0, sizeof(*c));
-	err = -ENOENT;
-	if (ds && ds->drv->counters)
-		err = xdpctl_drvstats_read(xd->dev, ds);
-	xdpctl_exception_read(xd, exc);
-	if (err)
-		return err;
-	if (!xdpctl_layout_sum(&ds->layout, ds->data, queue, c))
-		return -ENOENT;
 
 	if (ds->drv->derive) {
 		witness(xd, exc, &w);
-		if (queue != XDPCTL_NO_QUEUE) {
-			xdpctl_layout_sum(&ds->layout, ds->data,
-					  XDPCTL_NO_QUEUE, &dev);
-			w.dev = &dev;
-		}
+		w.dev = dev;
 		ds->drv->derive(c, &w);
-		if (!w.dev || w.one_queue) {
+		if (!dev || w.one_queue) {
 			keep_rising(c, XDPCTL_RAW_DROP, &ds->drop);
 			keep_rising(c, XDPCTL_RAW_REDIRECT, &ds->redirect);
 		}
 	}
 	if (rcu_access_pointer(xd->dev->xdp_prog))
 		c->have &= RAW_XMIT;
-	return 0;
+}
+
+/*
+ * Reads the driver's counters, and then the exceptions: what the driver has
+ * counted has been traced before that. @exc is set to NULL if there were none.
+ */
+static int read_counters(struct xdpctl_dev *xd, struct xdpctl_exc **exc)
+{
+	struct xdpctl_drvstats *ds = xd->drv;
+	int err = -ENOENT;
+
+	lockdep_assert(lockdep_rtnl_is_held());
+	if (ds && ds->drv->counters)
+		err = xdpctl_drvstats_read(xd->dev, ds);
+	/* Pairs with smp_wmb() in exception.c. */
+	smp_rmb();
+	if (!xdpctl_exception_read(xd, *exc))
+		*exc = NULL;
+	return err;
 }
 
 static u32 drv_flags(const struct xdpctl_dev *xd)
@@ -199,42 +222,65 @@ static u32 drv_flags(const struct xdpctl_dev *xd)
 	return xd->drv ? xd->drv->drv->flags : 0;
 }
 
-static int stats_lookup(struct xdpctl_req *req, const void *key, void *value)
+/* A driver's refusal is no error: what it does not tell is absent. */
+static int stats_lookup_driver(struct xdpctl_req *req, u32 ifindex,
+			       struct xdpctl_stats *value)
 {
-	const struct xdpctl_stats_key *k = key;
+	struct xdpctl_exc sum, *exc = &sum;
 	struct xdpctl_counts counts;
-	struct xdpctl_exc exc;
 	struct xdpctl_dev *xd;
-	bool done = true;
-	int err = -ENOENT;
-
-	rcu_read_lock();
-	xd = xdpctl_dev_get(req->net, k->ifindex);
-	if (xd) {
-		err = 0;
-		done = !xd->drv || !xd->drv->drv->counters;
-	}
-	if (xd && done) {
-		xdpctl_exception_read(xd, &exc);
-		stats_put_module(value, &exc, drv_flags(xd), 0);
-	}
-	rcu_read_unlock();
-	if (done)
-		return err;
+	int err;
 
 	err = xdpctl_req_rtnl(req);
 	if (err)
 		return err;
-	xd = xdpctl_dev_get(req->net, k->ifindex);
+	xd = xdpctl_dev_get(req->net, ifindex);
 	if (!xd) {
 		rtnl_unlock();
 		return -ENOENT;
 	}
-	/* What the driver refuses, and be it for lack of memory, is absent. */
-	driver_counts(xd, XDPCTL_NO_QUEUE, &counts, &exc);
-	stats_put_driver(value, &counts);
-	stats_put_module(value, &exc, drv_flags(xd), counts.have);
+	counts.have = 0;
+	if (!read_counters(xd, &exc) &&
+	    xdpctl_layout_sum(&xd->drv->layout, xd->drv->data,
+			      XDPCTL_NO_QUEUE, &counts)) {
+		derive(xd, &counts, NULL, exc);
+		stats_put_driver(value, &counts);
+	}
+	stats_put_module(value, exc, drv_flags(xd), counts.have);
 	rtnl_unlock();
+	return 0;
+}
+
+static void stats_put_own(const struct xdpctl_dev *xd,
+			  struct xdpctl_stats *value)
+{
+	struct xdpctl_exc sum;
+
+	xdpctl_exception_read(xd, &sum);
+	stats_put_module(value, &sum, drv_flags(xd), 0);
+}
+
+/* The quick way has no room on its stack, which the compiler may clear. */
+static int stats_lookup(struct xdpctl_req *req, const void *key, void *value)
+{
+	const struct xdpctl_stats_key *k = key;
+	const struct xdpctl_dev *xd;
+
+	rcu_read_lock();
+	xd = xdpctl_dev_get(req->net, k->ifindex);
+	if (!xd) {
+		rcu_read_unlock();
+		return -ENOENT;
+	}
+	if (xd->drv && xd->drv->drv->counters) {
+		rcu_read_unlock();
+		return stats_lookup_driver(req, k->ifindex, value);
+	}
+	if (READ_ONCE(xd->exc_seen))
+		stats_put_own(xd, value);
+	else
+		stats_put_module(value, NULL, drv_flags(xd), 0);
+	rcu_read_unlock();
 	return 0;
 }
 
@@ -295,15 +341,28 @@ static int qstats_get_next(struct net *net, const void *key, void *next)
 	return err;
 }
 
-/*
- * Of the exceptions there is nothing to say for a queue, but for that of a
- * netdev that never had another.
- */
+/* Under RTNL. An exception tells no queue, so there are none of them. */
+static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
+		       struct xdpctl_qstats *value)
+{
+	struct xdpctl_exc sum, *exc = &sum;
+	struct xdpctl_counts counts, dev;
+	struct xdpctl_layout *l;
+
+	if (read_counters(xd, &exc))
+		return -ENOENT;
+	l = &xd->drv->layout;
+	if (!xdpctl_layout_sum(l, xd->drv->data, queue, &counts))
+		return -ENOENT;
+	xdpctl_layout_sum(l, xd->drv->data, XDPCTL_NO_QUEUE, &dev);
+	derive(xd, &counts, &dev, exc);
+	stats_put_driver(value, &counts);
+	return 0;
+}
+
 static int qstats_lookup(struct xdpctl_req *req, const void *key, void *value)
 {
 	const struct xdpctl_qstats_key *k = key;
-	struct xdpctl_counts counts;
-	struct xdpctl_exc exc;
 	struct xdpctl_dev *xd;
 	bool known;
 	int err;
@@ -319,13 +378,9 @@ static int qstats_lookup(struct xdpctl_req *req, const void *key, void *value)
 	if (err)
 		return err;
 	xd = xdpctl_dev_get(req->net, k->ifindex);
-	err = -ENOENT;
-	if (xd)
-		err = driver_counts(xd, k->queue, &counts, &exc);
-	if (!err)
-		stats_put_driver(value, &counts);
+	err = xd ? qstats_fill(xd, k->queue, value) : -ENOENT;
 	rtnl_unlock();
-	return err == -EINTR || err == -EAGAIN || !err ? err : -ENOENT;
+	return err;
 }
 
 const struct xdpctl_type_ops xdpctl_qstats_ops = {

@@ -333,7 +333,7 @@ int xdpctl_drvstats_read(struct net_device *dev, struct xdpctl_drvstats *ds)
 	struct ethtool_stats stats = { .cmd = ETHTOOL_GSTATS };
 	int count, err;
 
-	ASSERT_RTNL();
+	lockdep_assert(lockdep_rtnl_is_held());
 	if (!ops->get_sset_count || !ops->get_strings ||
 	    !ops->get_ethtool_stats)
 		return -ENOENT;

@@ -71,7 +71,7 @@ static inline void xdpctl_counts_set(struct xdpctl_counts *c,
 
 /**
  * struct xdpctl_witness - what derive() may rest on beside the counters
- * @exc: exceptions of the netdev, read after the counters
+ * @exc: exceptions of the netdev, read after the counters; NULL if none
  * @all_exc: @exc has all since the counters were 0
  * @all_seen: every frame that was counted has met a program
  * @dev: counters of the whole netdev, for those of a queue; else NULL

@@ -12,6 +12,7 @@
  * Drivers that are not here have no XDP counters: what the module counts is
  * all there is to know of them.
  */
+#include <linux/bitops.h>
 #include <linux/kernel.h>
 
 #include "drvstats.h"
@@ -32,19 +33,19 @@ static bool exc_known(const struct xdpctl_witness *w, unsigned int kinds,
 	u64 native = 0, generic = 0;
 	unsigned int i;
 
-	for (i = 0; i < XDPCTL_EXC_KINDS; i++) {
-		if (!(kinds & BIT(i)))
-			continue;
+	*n = 0;
+	if (!w->all_exc || ((kinds & BIT(XDPCTL_EXC_REDIRECT_ERR)) &&
+			    !xdpctl_redirect_err_counted))
+		return false;
+	if (!w->exc)
+		return true;
+	for (; kinds; kinds &= kinds - 1) {
+		i = __ffs(kinds);
 		native += w->exc->n[XDPCTL_EXC_NATIVE][i];
 		generic += w->exc->n[XDPCTL_EXC_GENERIC][i];
 	}
 	*n = native;
-	if (!w->all_exc || generic)
-		return false;
-	if ((kinds & BIT(XDPCTL_EXC_REDIRECT_ERR)) &&
-	    !xdpctl_exception_has_redirect_err())
-		return false;
-	return !w->dev || w->one_queue || !native;
+	return !generic && (!w->dev || w->one_queue || !native);
 }
 
 /*
@@ -73,31 +74,32 @@ static void derive_diff(struct xdpctl_counts *c, enum xdpctl_raw to,
 	xdpctl_counts_set(c, to, c->n[from] - min(c->n[less], c->n[from]));
 }
 
+/* @mask must be known. */
+static u64 sum_of(const struct xdpctl_counts *c, u32 mask)
+{
+	u64 n = 0;
+
+	for (; mask; mask &= mask - 1)
+		n += c->n[__ffs(mask)];
+	return n;
+}
+
 /* Where each frame that meets a program ends in exactly one of @mask. */
 static void derive_packets(struct xdpctl_counts *c, u32 mask)
 {
-	unsigned int i;
-	u64 n = 0;
-
-	if ((c->have & mask) != mask)
-		return;
-	for (i = 0; i < XDPCTL_RAW_MAX; i++)
-		if (mask & BIT(i))
-			n += c->n[i];
-	xdpctl_counts_set(c, XDPCTL_RAW_PACKETS, n);
+	if ((c->have & mask) == mask)
+		xdpctl_counts_set(c, XDPCTL_RAW_PACKETS, sum_of(c, mask));
 }
 
-static void derive_rest(struct xdpctl_counts *c, enum xdpctl_raw total,
+/* Where each of @total that is in none of @mask has passed. */
+static void derive_pass(struct xdpctl_counts *c, enum xdpctl_raw total,
 			u32 mask)
 {
-	unsigned int i;
-	u64 n = 0;
+	u64 n;
 
 	if (!xdpctl_counts_have(c, total) || (c->have & mask) != mask)
 		return;
-	for (i = 0; i < XDPCTL_RAW_MAX; i++)
-		if (mask & BIT(i))
-			n += c->n[i];
+	n = sum_of(c, mask);
 	xdpctl_counts_set(c, XDPCTL_RAW_PASS,
 			  c->n[total] - min(n, c->n[total]));
 }
@@ -144,7 +146,7 @@ static void veth_derive(struct xdpctl_counts *c, const struct xdpctl_witness *w)
 		xdpctl_counts_set(c, RAW(TX_ERRORS), c->n[RAW(TX_UNSENT)] + n);
 	if (!w->all_seen || !xdpctl_counts_have(c, RAW(FRAMES)))
 		return;
-	derive_rest(c, RAW(FRAMES), BIT(RAW(OTHER_DROP)) | BIT(RAW(ANY_DROP)) |
+	derive_pass(c, RAW(FRAMES), BIT(RAW(OTHER_DROP)) | BIT(RAW(ANY_DROP)) |
 		    BIT(RAW(REDIRECT)) | BIT(RAW(TX)) | BIT(RAW(TX_UNSENT)));
 	/*
 	 * Some of the other drops are frames that no program saw. If failed
@@ -164,7 +166,7 @@ static void veth_derive(struct xdpctl_counts *c, const struct xdpctl_witness *w)
  * tx xdp_tx: XDP_TX and ndo_xdp_xmit, tried
  *
  * So XDP_TX is known while nothing at all was left unsent, and ndo_xdp_xmit
- * while there was no XDP_TX.
+ * while there was no XDP_TX, which RX counts at the end of the poll.
  */
 static const struct xdpctl_counter virtio_counters[] = {
 	{ "rx_queue_%u_xdp_packets", RAW(PACKETS), DEV | RXQ },
@@ -498,7 +500,7 @@ static const struct xdpctl_counter vmxnet3_counters[] = {
 static void vmxnet3_derive(struct xdpctl_counts *c,
 			   const struct xdpctl_witness *w)
 {
-	derive_rest(c, RAW(PACKETS), BIT(RAW(ANY_DROP)) |
+	derive_pass(c, RAW(PACKETS), BIT(RAW(ANY_DROP)) |
 		    BIT(RAW(OTHER_DROP)) | BIT(RAW(TX)) | BIT(RAW(REDIRECT)));
 }
 

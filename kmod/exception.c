@@ -25,7 +25,10 @@
 static DEFINE_HASHTABLE(exc_table, 10);
 
 /* Not exported, so found by name; NULL if the kernel has none. */
-static struct tracepoint *redirect_err_tp;
+static struct tracepoint *redirect_err_tp __ro_after_init;
+
+/* Whether XDPCTL_EXC_REDIRECT_ERR of a netdev means anything. */
+bool xdpctl_redirect_err_counted __ro_after_init;
 
 /*
  * The program of an entry of a devmap or cpumap runs on frames that another
@@ -50,15 +53,26 @@ static __always_inline void exc_count(const struct net_device *dev,
 {
 	struct xdpctl_dev *xd;
 
-	/* A tracepoint's own read side may be SRCU or RCU-tasks-trace. */
-	rcu_read_lock();
-	hash_for_each_possible_rcu(exc_table, xd, node, (unsigned long)dev) {
-		if (xd->dev == dev) {
-			this_cpu_inc(xd->exc->n[origin][kind]);
-			break;
-		}
+	/*
+	 * What a tracepoint itself holds is another kind of RCU on newer
+	 * kernels.
+	 */
+	rcu_read_lock_sched_notrace();
+	hash_for_each_possible_rcu_notrace(exc_table, xd, node,
+					   (unsigned long)dev) {
+		if (xd->dev != dev)
+			continue;
+		if (unlikely(!xd->exc_seen))
+			WRITE_ONCE(xd->exc_seen, true);
+		this_cpu_inc(xd->exc->n[origin][kind]);
+		/*
+		 * Before the driver counts the frame. Pairs with smp_rmb() in
+		 * ctrl_stats.c.
+		 */
+		smp_wmb();
+		break;
 	}
-	rcu_read_unlock();
+	rcu_read_unlock_sched_notrace();
 }
 
 /* @act is what a program returned: any u32. */
@@ -85,21 +99,10 @@ static void probe_redirect_err(void *data, const struct net_device *dev,
 	exc_count(dev, exc_origin(dev, prog), XDPCTL_EXC_REDIRECT_ERR);
 }
 
-static void find_redirect_err(struct tracepoint *tp, void *priv)
+static void __init find_redirect_err(struct tracepoint *tp, void *priv)
 {
 	if (!strcmp(tp->name, "xdp_redirect_err"))
 		redirect_err_tp = tp;
-}
-
-/**
- * xdpctl_exception_has_redirect_err() - are failed redirects counted
- *
- * Context: any.
- * Return: whether XDPCTL_EXC_REDIRECT_ERR of a netdev means anything.
- */
-bool xdpctl_exception_has_redirect_err(void)
-{
-	return redirect_err_tp;
 }
 
 /**
@@ -134,23 +137,27 @@ void xdpctl_exception_del(struct xdpctl_dev *xd)
 /**
  * xdpctl_exception_read() - sum up the exceptions of a netdev
  * @xd: the netdev
- * @sum: where the sums go
+ * @sum: where the sums go, if there are any; else it is left alone
  *
  * Context: RTNL or rcu_read_lock().
+ * Return: whether there was any exception.
  */
-void xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum)
+bool xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum)
 {
 	const u64 *from;
 	u64 *to = &sum->n[0][0];
 	unsigned int i;
 	int cpu;
 
+	if (likely(!READ_ONCE(xd->exc_seen)))
+		return false;
 	memset(sum, 0, sizeof(*sum));
 	for_each_possible_cpu(cpu) {
 		from = &per_cpu_ptr(xd->exc, cpu)->n[0][0];
 		for (i = 0; i < sizeof(*sum) / sizeof(u64); i++)
 			to[i] += READ_ONCE(from[i]);
 	}
+	return true;
 }
 
 /**
@@ -159,7 +166,7 @@ void xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum)
  * Context: process context.
  * Return: 0 or an error.
  */
-int xdpctl_exception_init(void)
+int __init xdpctl_exception_init(void)
 {
 	int err;
 
@@ -173,8 +180,10 @@ int xdpctl_exception_init(void)
 		return 0;
 	err = tracepoint_probe_register(redirect_err_tp, probe_redirect_err,
 					NULL);
-	if (!err)
+	if (!err) {
+		xdpctl_redirect_err_counted = true;
 		return 0;
+	}
 
 	unregister_trace_xdp_exception(probe_exception, NULL);
 	tracepoint_synchronize_unregister();
