@@ -128,7 +128,7 @@ func TestMapCreateDestroy(t *testing.T) {
 		var fd atomic.Int32
 		fd.Store(-1)
 		owners(w, c, y, 8, func() int { return int(fd.Load()) }, closedErrnos)
-		done := c.times(rounds(t, 40), func(i int) {
+		done := c.times(rounds(t, 30), func(i int) {
 			tb := prog
 			if i%8 == 7 {
 				tb = tables[i/8%len(tables)]

@@ -96,7 +96,11 @@ func contend(ns *testutil.NetNS, name string) func() error {
 		if err := ns.NewLink(name, "dummy", nil); err != nil {
 			return err
 		}
-		return ns.DelLink(name)
+		if err := ns.DelLink(name); err != nil {
+			return err
+		}
+		pause(3 * time.Millisecond)
+		return nil
 	}
 }
 
@@ -209,13 +213,13 @@ func TestLookupContended(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				c := newCrew(t)
 				defer c.halt()
-				for i := range 3 {
+				for i := range 2 {
 					c.loop(nil, contend(testutil.NewNetNS(t), fmt.Sprintf("busy%d", i)))
 				}
 				finished := make(chan int)
 				c.run(w.ns, func() error {
 					defer close(finished)
-					return contended(t, maps, dev, w.pass.ID, signals, 50*rounds(t, 10))
+					return contended(t, maps, dev, w.pass.ID, signals, 15*rounds(t, 30))
 				})
 				<-finished
 			})

@@ -103,7 +103,7 @@ func TestUnregister(t *testing.T) {
 			c.loop(d.ns, d.walk(door.name, door.open(d.world)))
 			c.loop(d.ns, d.attach(door.name, door.open(d.world)))
 		}
-		done := c.times(rounds(t, 10), func(int) {
+		done := c.times(rounds(t, 8), func(int) {
 			d.index.Store(d.veth("doomed"))
 			pause(20 * time.Millisecond)
 			d.ns.Del("doomed")
