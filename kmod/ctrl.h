@@ -12,6 +12,7 @@
 
 struct xdpctl_attachment;
 struct bpf_link;
+struct bpf_offloaded_map;
 struct file;
 
 /**
@@ -191,6 +192,12 @@ void xdpctl_extack_fmt(struct netlink_ext_ack *extack, const char *fmt, ...);
 int xdpctl_ctlmap_init(void);
 void xdpctl_ctlmap_exit(void);
 u32 xdpctl_ctlmap_btf_id(void);
-bool xdpctl_ctlmap_is_ctl(const struct net_device *dev);
+int xdpctl_map_alloc(struct bpf_offloaded_map *map);
+int xdpctl_map_free(const struct bpf_offloaded_map *map);
+
+/* ctldev.c */
+int xdpctl_ctldev_init(void);
+void xdpctl_ctldev_exit(void);
+bool xdpctl_ctldev_is(const struct net_device *dev);
 
 #endif /* XDPCTL_CTRL_H */

@@ -288,7 +288,7 @@ find_replaced(struct xdpctl_req *req, const struct xdpctl_change *c,
 		return ERR_PTR(-ENODEV);
 	}
 	xdpctl_reap_dev(dev);
-	if (xdpctl_ctlmap_is_ctl(dev)) {
+	if (xdpctl_ctldev_is(dev)) {
 		NL_SET_ERR_MSG(req->extack,
 			       "a control device takes no program");
 		return ERR_PTR(-EOPNOTSUPP);

@@ -25,16 +25,22 @@ static int __init xdpctl_init(void)
 	err = xdpctl_ctrl_init();
 	if (err)
 		goto err_prog;
-	err = xdpctl_netlink_init();
-	if (err)
-		goto err_ctrl;
 	err = xdpctl_ctlmap_init();
 	if (err)
-		goto err_netlink;
+		goto err_ctrl;
+	err = xdpctl_ctldev_init();
+	if (err)
+		goto err_ctlmap;
+	/* last: who attaches holds the module, which then must not fail */
+	err = xdpctl_netlink_init();
+	if (err)
+		goto err_ctldev;
 	return 0;
 
-err_netlink:
-	xdpctl_netlink_exit();
+err_ctldev:
+	xdpctl_ctldev_exit();
+err_ctlmap:
+	xdpctl_ctlmap_exit();
 err_ctrl:
 	xdpctl_ctrl_exit();
 err_prog:
@@ -46,8 +52,9 @@ err_exception:
 
 static void __exit xdpctl_exit(void)
 {
-	xdpctl_ctlmap_exit();
 	xdpctl_netlink_exit();
+	xdpctl_ctldev_exit();
+	xdpctl_ctlmap_exit();
 	xdpctl_ctrl_exit();
 	xdpctl_prog_exit();
 	xdpctl_exception_exit();
