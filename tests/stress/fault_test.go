@@ -376,7 +376,7 @@ func TestFaultsLoad(t *testing.T) {
 			name: "load module", stride: 101,
 			// A self-test of the module, where it has them.
 			also: unix.ENOTRECOVERABLE,
-			op: func() error { return testutil.LoadModule() },
+			op:   func() error { return testutil.LoadModule() },
 			after: func() error {
 				if loaded() {
 					return errors.New("the module is loaded nevertheless")
