@@ -5,9 +5,12 @@ package tools
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -22,42 +25,46 @@ func TestGenl(t *testing.T) {
 	l.says([]string{"Name: xdpctl"}, "genl", "ctrl", "list")
 	l.says([]string{"Name: xdpctl", "#1:  ID-0x"}, "genl", "ctrl", "get", "name", "xdpctl")
 	l.says([]string{"xdpctl"}, "genl-ctrl-list")
-	policy := l.says([]string{"U32", "min:1"}, "genl", "ctrl", "policy", "name", "xdpctl")
-	// The highest attributes of stats-get, prog-get and prog-set.
-	for _, attr := range []string{"attr[1]", "attr[2]", "attr[7]"} {
-		if !strings.Contains(policy, attr) {
-			t.Errorf("genl ctrl policy does not show %s:\n%s", attr, policy)
+	policies := l.run("genl", "ctrl", "policy", "name", "xdpctl")
+	for op, want := range map[int]string{1: "1", 2: "1", 3: "1 2", 4: "1 2", 5: "1 2 4 5 6 7", 6: "1 2", 8: "1"} {
+		if got := policyOf(policies, op); got != want {
+			t.Errorf("operation %d takes attributes %q, want %q:\n%s", op, got, want, policies)
 		}
 	}
+}
+
+// policyOf is the attributes that an operation takes as a do, as genl ctrl
+// policy prints them.
+func policyOf(text string, op int) string {
+	policy := regexp.MustCompile(fmt.Sprintf(`op %d policies: do=(\d+)`, op)).FindStringSubmatch(text)
+	if policy == nil {
+		return ""
+	}
+	var attrs []string
+	for _, m := range regexp.MustCompile(`policy\[`+policy[1]+`\]:attr\[(\d+)\]`).FindAllStringSubmatch(text, -1) {
+		attrs = append(attrs, m[1])
+	}
+	return strings.Join(attrs, " ")
 }
 
 // object is a message as a tool written in Python prints it.
 type object = map[string]any
 
-// sameStats compares what a tool prints of stats-get with what we read.
-func (l *lab) sameStats(got []object) {
+// stats is what stats-get dumps, as the tools print it.
+func (l *lab) stats() []object {
 	l.Helper()
-	i := 0
+	var out []object
 	for e, err := range family.All(l.Context(), l.doors[0].Stats(), nil) {
 		if err != nil {
 			l.Fatal(err)
-		}
-		if i >= len(got) {
-			l.Fatalf("%d entries, want more", len(got))
 		}
 		b, err := json.Marshal(e)
 		if err != nil {
 			l.Fatal(err)
 		}
-		want := parse[object](l, string(b))
-		if diff := cmp.Diff(want, got[i]); diff != "" {
-			l.Errorf("entry %d, -ours +theirs:\n%s", i, diff)
-		}
-		i++
+		out = append(out, parse[object](l, string(b)))
 	}
-	if i != len(got) {
-		l.Errorf("%d entries, want %d", len(got), i)
-	}
+	return out
 }
 
 // ynl runs the YNL command line with our spec, whose schema it checks.
@@ -66,6 +73,36 @@ func (l *lab) ynl(args ...string) *result {
 	return l.try(append([]string{"python3", source(l.T, "tools", "net", "ynl", "cli.py"),
 		"--spec", testutil.Path(l, "family", "xdpctl.yaml"),
 		"--schema", source(l.T, "Documentation", "netlink", "genetlink.yaml"), "--output-json"}, args...)...)
+}
+
+// ynlSubscribe starts the YNL command line as a listener, and returns when it
+// listens. The function returned waits for it to end, and returns what it
+// printed.
+func (l *lab) ynlSubscribe() func() string {
+	l.Helper()
+	group := l.ns.NewGenl(l.T, "xdpctl").Groups["mgmt"]
+	out := make(chan *result)
+	go func() { out <- l.ynl("--subscribe", "mgmt", "--sleep", "3") }()
+	testutil.Eventually(l.T, time.Minute, "ynl to subscribe", func() bool {
+		var table []byte
+		l.ns.Do(func() { table, _ = os.ReadFile("/proc/thread-self/net/netlink") })
+		for line := range strings.Lines(string(table)) {
+			// sk, protocol, pid, the first 32 groups
+			if f := strings.Fields(line); len(f) > 3 && f[1] == strconv.Itoa(unix.NETLINK_GENERIC) {
+				if groups, err := strconv.ParseUint(f[3], 16, 32); err == nil && groups>>(group-1)&1 != 0 {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	return func() string {
+		r := <-out
+		if r.err != nil {
+			l.Fatal(r)
+		}
+		return r.stdout
+	}
 }
 
 // TestYNL drives the family by its spec.
@@ -80,26 +117,27 @@ func TestYNL(t *testing.T) {
 		}
 		return r.stdout
 	}
-	l.sameStats(parse[[]object](l, do("--dump", "stats-get")))
+	if diff := cmp.Diff(l.stats(), parse[[]object](l, do("--dump", "stats-get"))); diff != "" {
+		t.Errorf("stats, -ours +theirs:\n%s", diff)
+	}
 	types := parse[[]object](l, do("--dump", "type-get"))
 	if len(types) != 4 || types[2]["name"] != "xdp_prog" || types[2]["id"] != "xdp-prog" {
 		t.Errorf("type-get: %v", types)
 	}
 
-	// The notification of one's own change comes before the reply.
-	out := do("--subscribe", "mgmt", "--do", "prog-set",
-		"--json", fmt.Sprintf(`{"ifindex": %d, "fd": 3, "mode": ["native"], "update": "noexist"}`, veth0))
+	out := do("--do", "prog-set", "--json",
+		fmt.Sprintf(`{"ifindex": %d, "fd": 3, "mode": ["native"], "update": "noexist"}`, veth0))
 	v := l.attached("veth0")
 	want := object{
 		"ifindex": float64(veth0), "queue": float64(family.QueueAll), "mode": []any{"native"}, "prog-id": float64(v.ProgID),
-		"link-id": float64(v.LinkID), "owner": "module", "tag": v.Tag.String(), "name": "tools_pass",
+		"link-id": float64(v.LinkID), "owner": "module", "tag": fmt.Sprintf("% x", v.Tag[:]), "name": "tools_pass",
 	}
-	first, second, _ := strings.Cut(out, "\n")
-	reply, events := parse[object](l, first), parse[[]object](l, second)
-	if diff := cmp.Diff(want, reply); diff != "" {
+	if diff := cmp.Diff(want, parse[object](l, out)); diff != "" {
 		t.Errorf("reply to prog-set, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff([]object{{"name": "prog-ntf", "msg": want}}, events); diff != "" {
+	events := l.ynlSubscribe()
+	l.attach("veth0") // which replaces the program by itself
+	if diff := cmp.Diff([]object{{"name": "prog-ntf", "msg": want}}, parse[[]object](l, events())); diff != "" {
 		t.Errorf("notifications, -want +got:\n%s", diff)
 	}
 	got := parse[object](l, do("--do", "prog-get", "--json", fmt.Sprintf(`{"ifindex": %d}`, veth0)))
@@ -128,13 +166,15 @@ func TestYNL(t *testing.T) {
 // TestPyroute2 drives the family by message classes written for pyroute2.
 func TestPyroute2(t *testing.T) {
 	l := newLab(t)
-	veth0 := l.ns.Index("veth0")
+	veth0, stats := l.ns.Index("veth0"), l.stats()
 	out := l.run("python3", testutil.Path(t, "tests", "tools", "testdata", "pyroute2_client.py"), strconv.Itoa(veth0))
 	got := parse[struct {
 		Stats, Prog []object
 		Refused     int
 	}](l, out)
-	l.sameStats(got.Stats)
+	if diff := cmp.Diff(stats, got.Stats); diff != "" {
+		t.Errorf("stats, -ours +theirs:\n%s", diff)
+	}
 	if len(got.Prog) != 1 {
 		t.Fatalf("prog-get: %v", got.Prog)
 	}
@@ -143,7 +183,7 @@ func TestPyroute2(t *testing.T) {
 	want := object{
 		"ifindex": float64(veth0), "queue": float64(family.QueueAll), "mode": float64(family.ModeNative),
 		"prog-id": float64(l.prog.ID), "owner": float64(family.OwnerModule), "name": "tools_pass",
-		"tag": fmt.Sprintf("% x", l.prog.Tag),
+		"tag": fmt.Sprintf("% x", l.prog.Tag[:]),
 	}
 	if tag, ok := p["tag"].(string); ok {
 		p["tag"] = strings.ReplaceAll(tag, ":", " ")
