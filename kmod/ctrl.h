@@ -145,6 +145,13 @@ struct xdpctl_net {
 	struct net_device *ctl;
 };
 
+/* Refuses a request for an entry of a netdev that is not there. */
+static inline int xdpctl_no_netdev(struct xdpctl_req *req)
+{
+	NL_SET_ERR_MSG(req->extack, "no such netdev");
+	return -ENOENT;
+}
+
 /* ctrl.c */
 extern const struct xdpctl_type_ops *const xdpctl_types[];
 

@@ -72,7 +72,7 @@ static u64 derive_features(struct net_device *dev)
 	const char *name = xdpctl_driver_parent(dev) ?: "";
 	u64 features = 0;
 
-	if (!ops->ndo_bpf || xdpctl_ctlmap_is_ctl(dev) ||
+	if (!ops->ndo_bpf || xdpctl_ctldev_is(dev) ||
 	    !strcmp(name, "bond"))
 		return 0;
 	if (!strcmp(name, "netdevsim"))
@@ -179,16 +179,18 @@ static int caps_lookup(struct xdpctl_req *req, const void *key, void *value)
 		err = 0;
 	}
 	rcu_read_unlock();
+	if (err)
+		return xdpctl_no_netdev(req);
 	if (done)
-		return err;
+		return 0;
 
 	err = xdpctl_req_rtnl(req);
 	if (err)
 		return err;
 	xd = xdpctl_dev_get(req->net, k->ifindex);
-	err = -ENOENT;
-	if (xd) {
-		err = 0;
+	if (!xd) {
+		err = xdpctl_no_netdev(req);
+	} else {
 		if (!xd->driver_known &&
 		    !xdpctl_driver_name(xd->dev, xd->driver,
 					sizeof(xd->driver)))

@@ -95,10 +95,8 @@ static int lookup_rtnl(struct xdpctl_req *req, u32 ifindex,
 	int mode;
 
 	dev = __dev_get_by_index(req->net, ifindex);
-	if (!dev) {
-		NL_SET_ERR_MSG(req->extack, "no such netdev");
-		return -ENOENT;
-	}
+	if (!dev)
+		return xdpctl_no_netdev(req);
 	xdpctl_reap_dev(dev);
 	mode = xdpctl_host_mode(dev);
 	hw = xdpctl_state_prog(dev, XDP_MODE_HW);
@@ -384,10 +382,8 @@ static struct xdpctl_attachment *find_detached(struct xdpctl_req *req,
 
 	ASSERT_RTNL();
 	dev = __dev_get_by_index(req->net, ifindex);
-	if (!dev) {
-		NL_SET_ERR_MSG(req->extack, "no such netdev");
-		return ERR_PTR(-ENOENT);
-	}
+	if (!dev)
+		return ERR_PTR(xdpctl_no_netdev(req));
 	xdpctl_reap_dev(dev);
 	mode = xdpctl_host_mode(dev);
 	if (mode < 0) {

@@ -237,7 +237,7 @@ static int stats_lookup_driver(struct xdpctl_req *req, u32 ifindex,
 	xd = xdpctl_dev_get(req->net, ifindex);
 	if (!xd) {
 		rtnl_unlock();
-		return -ENOENT;
+		return xdpctl_no_netdev(req);
 	}
 	counts.have = 0;
 	if (!read_counters(xd, &exc) &&
@@ -270,7 +270,7 @@ static int stats_lookup(struct xdpctl_req *req, const void *key, void *value)
 	xd = xdpctl_dev_get(req->net, k->ifindex);
 	if (!xd) {
 		rcu_read_unlock();
-		return -ENOENT;
+		return xdpctl_no_netdev(req);
 	}
 	if (xd->drv && xd->drv->drv->counters) {
 		rcu_read_unlock();
@@ -360,6 +360,12 @@ static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
 	return 0;
 }
 
+static int no_queue(struct xdpctl_req *req)
+{
+	NL_SET_ERR_MSG(req->extack, "no such queue");
+	return -ENOENT;
+}
+
 static int qstats_lookup(struct xdpctl_req *req, const void *key, void *value)
 {
 	const struct xdpctl_qstats_key *k = key;
@@ -371,14 +377,19 @@ static int qstats_lookup(struct xdpctl_req *req, const void *key, void *value)
 	xd = xdpctl_dev_get(req->net, k->ifindex);
 	known = xd && k->queue < n_queues(xd);
 	rcu_read_unlock();
+	if (!xd)
+		return xdpctl_no_netdev(req);
 	if (!known)
-		return -ENOENT;
+		return no_queue(req);
 
 	err = xdpctl_req_rtnl(req);
 	if (err)
 		return err;
 	xd = xdpctl_dev_get(req->net, k->ifindex);
-	err = xd ? qstats_fill(xd, k->queue, value) : -ENOENT;
+	if (!xd)
+		err = xdpctl_no_netdev(req);
+	else if (qstats_fill(xd, k->queue, value))
+		err = no_queue(req);
 	rtnl_unlock();
 	return err;
 }
