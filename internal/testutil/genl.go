@@ -47,6 +47,9 @@ func DialGenl(tb testing.TB, family uint16) (*Genl, error) {
 // Close closes the socket, unless NewGenl made it.
 func (g *Genl) Close() error { return unix.Close(g.fd) }
 
+// FD is the socket.
+func (g *Genl) FD() int { return g.fd }
+
 func genlSocket() (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 	if err != nil {
@@ -185,6 +188,12 @@ func (g *Genl) TryRaw(b []byte) (*Answer, error) {
 	if err := unix.Sendto(g.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, fmt.Errorf("send: %w", err)
 	}
+	return g.Collect(g.seq)
+}
+
+// Collect receives what answers the request with a sequence number, up to the
+// acknowledgement.
+func (g *Genl) Collect(seq uint32) (*Answer, error) {
 	a := &Answer{}
 	buf := make([]byte, 64<<10)
 	for a.Acks == 0 {
@@ -195,7 +204,7 @@ func (g *Genl) TryRaw(b []byte) (*Answer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("receive: %w", err)
 		}
-		a.parse(append([]byte(nil), buf[:n]...), g.seq)
+		a.parse(append([]byte(nil), buf[:n]...), seq)
 	}
 	return a, nil
 }
