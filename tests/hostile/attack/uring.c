@@ -139,8 +139,6 @@ static void attempt(struct ring *r, int op, bool like_bpf, bool async, struct re
 	}
 	ring_submit(r, &sqe);
 	res = ring_wait(r, id);
-	if (res >= 0)
-		printf("%d%s%s: %ld\n", op, like_bpf ? " like bpf(2)" : "", async ? " async" : "", res);
 	if (res >= 0 && !harmless(op, like_bpf))
 		die("operation %d on the map, %s, async %d: got %ld", op,
 		    like_bpf ? "like bpf(2)" : "zero", async, res);
