@@ -296,10 +296,11 @@ func socketPair() (a, b *os.File, err error) {
 // command leaves nothing behind on the host.
 var Covered = []string{"/tmp", "/run"}
 
-// binds returns what of the covered directories the command needs: where it
-// lies, where it runs, and what its arguments name, as the test log of go test.
+// binds returns what of the covered directories the command needs: the Go module
+// that it runs in, where it lies, where it runs, and what its arguments name, as
+// the test log of go test.
 func binds(o *Options) []string {
-	paths := []string{o.Dir, o.Module, o.Kernel.ModuleTree}
+	paths := []string{moduleRoot(o.Dir), o.Dir, o.Module, o.Kernel.ModuleTree}
 	for _, arg := range o.Args {
 		if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
 			arg = value
@@ -319,6 +320,16 @@ func binds(o *Options) []string {
 		}
 	}
 	return list
+}
+
+// moduleRoot returns the root of the Go module that dir lies in, or nothing.
+func moduleRoot(dir string) string {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	return ""
 }
 
 // bind returns what must stay visible for path to be usable in the guest: the

@@ -170,6 +170,25 @@ func TestTail(t *testing.T) {
 	}
 }
 
+func TestModuleRoot(t *testing.T) {
+	root := t.TempDir()
+	below := filepath.Join(root, "a", "b")
+	if err := os.MkdirAll(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := moduleRoot(below); got != "" {
+		t.Errorf("moduleRoot outside of a module = %q, want nothing", got)
+	}
+	if err := os.WriteFile(filepath.Join(root, "go.mod"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{root, below} {
+		if got := moduleRoot(dir); got != root {
+			t.Errorf("moduleRoot(%q) = %q, want %q", dir, got, root)
+		}
+	}
+}
+
 func TestBind(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "vm-test-")
 	if err != nil {
