@@ -18,6 +18,7 @@ func TestParseRecord(t *testing.T) {
 		{"6,339,5140900,-;NET: Registered PF_INET6\n", record{0, 339, "NET: Registered PF_INET6"}, true},
 		{"12,7,1,-;hello; world\n", record{1, 7, "hello; world"}, true},
 		{"4,8,1,c;usb\n SUBSYSTEM=usb\n DEVICE=c1:1\n", record{0, 8, "usb"}, true},
+		{`4,9,1,-;\x0aBUG: x\x0ay\x0a` + "\n", record{0, 9, "BUG: x\ny"}, true},
 		{"6;x\n", record{}, false},
 		{"x,1,1,-;x\n", record{}, false},
 		{"", record{}, false},
@@ -53,7 +54,6 @@ func TestTrouble(t *testing.T) {
 		"rcu: INFO: rcu_preempt self-detected stall on CPU",
 		"watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
 		"unregister_netdevice: waiting for veth0 to become free. Usage count = 2",
-		"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
 		"ODEBUG: free active (active state 0) object: 00000000 object type: work_struct hint: x",
 		"refcount_t: underflow; use-after-free.",
 		"ref_tracker: veth0@00000000 has 1/2 users at",
@@ -101,6 +101,11 @@ func TestReports(t *testing.T) {
 	}
 	if lines := strings.Count(got[0], "\n"); lines != reportLines {
 		t.Errorf("%d lines, want %d", lines, reportLines)
+	}
+
+	got = reports([]record{{text: "BUG: x\ny"}})
+	if diff := cmp.Diff([]string{"  BUG: x\n  y\n"}, got); diff != "" {
+		t.Errorf("line feeds (-want +got):\n%s", diff)
 	}
 }
 

@@ -65,6 +65,7 @@ func parseRecord(s string) (record, error) {
 	}
 	// Lines with a leading space are properties of the device.
 	text, _, _ := strings.Cut(rest, "\n")
+	text = strings.Trim(strings.ReplaceAll(text, `\x0a`, "\n"), "\n")
 	return record{facility: priority >> 3, sequence: sequence, text: text}, nil
 }
 
@@ -81,13 +82,10 @@ var trouble = regexp.MustCompile(strings.Join([]string{
 	`\bKASAN\b`, `\bUBSAN\b`, `\bKFENCE\b`, `\bKMSAN\b`, `\bKCSAN\b`,
 	`\bODEBUG\b`, `\brefcount_t: `, `\bref_tracker: `, `leaked reference`,
 	`list_(add|del) corruption`, `stack-protector`, `corrupted`,
-	`unregister_netdevice: waiting for `, `kmemleak: \d+ new suspected`,
+	`unregister_netdevice: waiting for `,
 	`page_pool_release_retry`, `scheduling while atomic`, `sleeping function called`,
-	`page allocation stalls`, `Freeing of non`, `memory leak`,
+	`page allocation stalls`, `Freeing of non`,
 }, "|"))
-
-// quiet matches lines of the kernel that trouble matches although they are none.
-var quiet = regexp.MustCompile(`kmemleak: Kernel memory leak detector|kmemleak: .*disabled`)
 
 // reportLines is how much of the log is shown with a report.
 const reportLines = 60
@@ -97,13 +95,13 @@ func reports(records []record) []string {
 	var list []string
 	for i := 0; i < len(records); i++ {
 		r := records[i]
-		if r.facility != 0 || !trouble.MatchString(r.text) || quiet.MatchString(r.text) {
+		if r.facility != 0 || !trouble.MatchString(r.text) {
 			continue
 		}
 		var b strings.Builder
 		last := min(i+reportLines, len(records))
 		for ; i < last; i++ {
-			fmt.Fprintf(&b, "  %s\n", records[i].text)
+			fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(records[i].text, "\n", "\n  "))
 		}
 		i--
 		list = append(list, b.String())
