@@ -375,7 +375,7 @@ func TestFaultsLoad(t *testing.T) {
 		loaded := func() bool { _, err := testutil.ModuleRefs(); return err == nil }
 		s := &subject{
 			name: "load module", stride: 101, core: true,
-			op:   func() error { return testutil.LoadModule() },
+			op: func() error { return testutil.LoadModule() },
 			after: func() error {
 				if loaded() {
 					return errors.New("the module is loaded nevertheless")
