@@ -29,7 +29,7 @@ func TestExits(t *testing.T) {
 // TestFDs replaces the fds that an update needs for a moment.
 func TestFDs(t *testing.T) {
 	w := newWorld(t)
-	w.run("fds", 5*rounds(t, 1000))
+	w.run("fds", 2*rounds(t, 1000))
 	w.settle()
 }
 

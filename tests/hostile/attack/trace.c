@@ -103,6 +103,10 @@ static void filtered(const struct args *a)
 	int status;
 	pid_t pid;
 
+	if (prctl(PR_GET_SECCOMP) < 0) {
+		printf("seccomp: none\n");
+		return;
+	}
 	pid = fork();
 	if (!pid) {
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
@@ -115,6 +119,7 @@ static void filtered(const struct args *a)
 	waitpid(pid, &status, 0);
 	if (status)
 		die("the filtered child ended with %#x", status);
+	printf("seccomp: refused\n");
 }
 
 void attack_trace(const struct args *a)

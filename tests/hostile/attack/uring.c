@@ -16,7 +16,7 @@
 
 #include "attack.h"
 
-enum { OPS = 96, WAIT_MS = 100 };
+enum { OPS = 96, WAIT_MS = 1000 };
 
 struct ring {
 	int fd;
@@ -65,7 +65,7 @@ static void ring_submit(struct ring *r, const struct io_uring_sqe *sqe)
 	call6(SYS_io_uring_enter, r->fd, 1, 0, r->polled ? IORING_ENTER_SQ_WAKEUP : 0, 0, 0);
 }
 
-/* The result of the operation, or 1 << 30 if it does not end. */
+/* The result of the operation, or -ETIMEDOUT if it does not end. */
 static long ring_wait(struct ring *r, __u64 id)
 {
 	atomic_uint *head = (void *)(r->cq + r->p.cq_off.head);
@@ -88,7 +88,7 @@ static long ring_wait(struct ring *r, __u64 id)
 		if (*head == *tail)
 			pause_us(ms < 10 ? 100 : 1000);
 	}
-	return 1 << 30;
+	return -ETIMEDOUT;
 }
 
 /*
