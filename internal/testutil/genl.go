@@ -19,6 +19,17 @@ type Genl struct {
 	seq    uint32
 	Family uint16
 	Groups map[string]uint32
+
+	// Buffer is how much is received at once, 64 KiB if 0. The kernel makes
+	// the pieces of a dump no larger.
+	Buffer int
+}
+
+func (g *Genl) buffer() []byte {
+	if g.Buffer == 0 {
+		return make([]byte, 64<<10)
+	}
+	return make([]byte, g.Buffer)
 }
 
 // NewGenl opens a socket in the namespace and finds the family by name.
@@ -183,19 +194,28 @@ func (g *Genl) Raw(b []byte) *Answer {
 
 // TryRaw is Raw for goroutines that must not end the test.
 func (g *Genl) TryRaw(b []byte) (*Answer, error) {
+	seq, err := g.Send(b)
+	if err != nil {
+		return nil, err
+	}
+	return g.Collect(seq)
+}
+
+// Send sends bytes as they are, but for the sequence number, which it returns.
+func (g *Genl) Send(b []byte) (uint32, error) {
 	g.seq++
 	binary.NativeEndian.PutUint32(b[8:], g.seq)
 	if err := unix.Sendto(g.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, fmt.Errorf("send: %w", err)
+		return 0, fmt.Errorf("send: %w", err)
 	}
-	return g.Collect(g.seq)
+	return g.seq, nil
 }
 
 // Collect receives what answers the request with a sequence number, up to the
 // acknowledgement.
 func (g *Genl) Collect(seq uint32) (*Answer, error) {
 	a := &Answer{}
-	buf := make([]byte, 64<<10)
+	buf := g.buffer()
 	for a.Acks == 0 {
 		n, _, err := unix.Recvfrom(g.fd, buf, 0)
 		if errors.Is(err, unix.EINTR) {
@@ -220,7 +240,7 @@ func (g *Genl) Join(group string) {
 // Receive returns the messages of the next datagram.
 func (g *Genl) Receive() []GenlMsg {
 	g.tb.Helper()
-	buf := make([]byte, 64<<10)
+	buf := g.buffer()
 	n, _, err := unix.Recvfrom(g.fd, buf, 0)
 	if err != nil {
 		g.tb.Fatalf("receive: %v", err)

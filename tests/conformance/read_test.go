@@ -225,7 +225,15 @@ func TestTypes(t *testing.T) {
 	if len(types) != 4 {
 		t.Errorf("%d control types, want 4", len(types))
 	}
+	const reads = family.CtrlOpGetNext | family.CtrlOpLookup
+	operations := map[string]family.CtrlOp{
+		"xdp_stats": reads, "xdp_qstats": reads, "xdp_caps": reads,
+		"xdp_prog": reads | family.CtrlOpUpdate | family.CtrlOpDelete,
+	}
 	for _, typ := range types {
+		if got := typ.Operations; got != operations[typ.Name.String()] {
+			t.Errorf("%s has operations %v, want %v", typ.Name, got, operations[typ.Name.String()])
+		}
 		w.ns.Do(func() {
 			fd, err := testutil.CreateMap(testutil.ControlMapAttr("", w.ctl, int(typ.KeySize), int(typ.ValueSize)))
 			if err != nil {
@@ -247,7 +255,7 @@ func TestTypes(t *testing.T) {
 	}
 	for i := range min(len(viaMap), len(types)) {
 		a, b := types[i], viaMap[i]
-		if a.ID != b.ID || a.KeySize != b.KeySize || a.ValueSize != b.ValueSize {
+		if a.ID != b.ID || a.Operations != b.Operations || a.KeySize != b.KeySize || a.ValueSize != b.ValueSize {
 			t.Errorf("control type %d is %+v at the netlink door, %+v at the map door", i, a, b)
 		}
 	}

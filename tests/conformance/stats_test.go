@@ -141,6 +141,20 @@ var verdicts = map[string]uint64{
 	"redirect": 41, "tx": 37, "exception-aborted": 53, "exception-invalid": 67,
 }
 
+// unsent is the same where XDP_TX and XDP_REDIRECT fail.
+var unsent = map[string]uint64{
+	"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
+	"redirect-errors": 41, "tx-errors": 37, "exception-aborted": 53, "exception-invalid": 67,
+}
+
+func times(n uint64, counts map[string]uint64) map[string]uint64 {
+	out := make(map[string]uint64)
+	for name, count := range counts {
+		out[name] = n * count
+	}
+	return out
+}
+
 // TestStatsVeth sends frames of every verdict through a veth in native mode.
 func TestStatsVeth(t *testing.T) {
 	w := newWorld(t)
@@ -162,11 +176,7 @@ func TestStatsVeth(t *testing.T) {
 
 	// Twice the same counts twice, whoever attached the program.
 	w.send("veth0", "veth1")
-	twice := make(map[string]uint64)
-	for name, n := range verdicts {
-		twice[name] = 2 * n
-	}
-	w.counted("veth1", twice)
+	w.counted("veth1", times(2, verdicts))
 }
 
 // TestStatsVirtio sends the same from one virtio_net device to the other.
@@ -210,12 +220,31 @@ func TestStatsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.send("veth0", "veth1") // which does not poll, so that nothing can be sent back
-	w.counted("veth1", map[string]uint64{
-		"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
-		"redirect-errors": 41, "tx-errors": 37,
-		"exception-aborted": 53, "exception-invalid": 67,
-	}, "packets", "redirect-errors", "exception-aborted", "exception-invalid")
+	w.counted("veth1", unsent, "packets", "redirect-errors", "exception-aborted", "exception-invalid")
 	w.compareAll()
+}
+
+// TestStatsReplace replaces and takes away the program between two times of
+// traffic: the counters are the netdev's and go on.
+func TestStatsReplace(t *testing.T) {
+	eachDoor(t, func(w *world, c family.Control) {
+		w.loadVerdict("lo")
+		for _, do := range []op{add("pass", native), replace("verdict", native)} {
+			if err := do(w, c, "veth1"); err != nil {
+				w.Fatal(err)
+			}
+		}
+		w.send("veth0", "veth1")
+		w.counted("veth1", unsent, "packets", "aborted", "invalid", "exception-aborted", "exception-invalid")
+		for _, do := range []op{replace("pass", native), replace("verdict", native)} {
+			if err := do(w, c, "veth1"); err != nil {
+				w.Fatal(err)
+			}
+			w.counted("veth1", unsent, "packets", "aborted", "invalid", "exception-aborted", "exception-invalid")
+		}
+		w.send("veth0", "veth1")
+		w.counted("veth1", times(2, unsent), "packets", "aborted", "invalid", "exception-aborted", "exception-invalid")
+	})
 }
 
 // TestStatsMove moves a netdev that has counted to another namespace.
@@ -229,9 +258,5 @@ func TestStatsMove(t *testing.T) {
 	if err := w.ns.Move("veth1", there.ns); err != nil {
 		t.Fatal(err)
 	}
-	there.counted("veth1", map[string]uint64{
-		"packets": 232, "aborted": 53, "drop": 23, "invalid": 67, "pass": 11,
-		"redirect-errors": 41, "tx-errors": 37,
-		"exception-aborted": 53, "exception-invalid": 67,
-	}, "exception-aborted", "exception-invalid")
+	there.counted("veth1", unsent, "exception-aborted", "exception-invalid")
 }

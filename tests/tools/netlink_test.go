@@ -198,3 +198,24 @@ func TestPyroute2(t *testing.T) {
 		t.Errorf("after prog-del veth0 has %+v", v)
 	}
 }
+
+// TestUserNamespace is somebody who is root in namespaces of his own only. He
+// may do there what he may do with ip link, given a program, and no more.
+func TestUserNamespace(t *testing.T) {
+	l := newLab(t)
+	cli := strings.Join([]string{"python3", source(t, "tools", "net", "ynl", "cli.py"),
+		"--spec", testutil.Path(t, "family", "xdpctl.yaml"), "--no-schema", "--output-json"}, " ")
+	out := l.run("unshare", "-Urn", "sh", "-ec", `
+		ip link add dummy0 type dummy
+		ip link add type xdpctl
+		index=$(ip -o link show dummy0 | cut -d: -f1)
+		`+cli+` --do prog-set --json '{"ifindex": '$index', "fd": 3}'
+		ip -o link show dummy0
+		! bpftool map create /sys/fs/bpf/userns type hash key 4 value 152 entries 1 name xdp_stats dev xdpctl0 2>&1
+	`)
+	for _, want := range []string{`"owner": "module"`, "xdpgeneric", fmt.Sprintf("prog/xdp id %d", l.prog.ID), "Operation not permitted"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("does not say %q:\n%s", want, out)
+		}
+	}
+}
