@@ -222,7 +222,10 @@ static u32 drv_flags(const struct xdpctl_dev *xd)
 	return xd->drv ? xd->drv->drv->flags : 0;
 }
 
-/* A driver's refusal is no error: what it does not tell is absent. */
+/*
+ * A driver's refusal is no error: what it does not tell is absent. To have no
+ * memory to ask it is one.
+ */
 static int stats_lookup_driver(struct xdpctl_req *req, u32 ifindex,
 			       struct xdpctl_stats *value)
 {
@@ -240,7 +243,12 @@ static int stats_lookup_driver(struct xdpctl_req *req, u32 ifindex,
 		return xdpctl_no_netdev(req);
 	}
 	counts.have = 0;
-	if (!read_counters(xd, &exc) &&
+	err = read_counters(xd, &exc);
+	if (err == -ENOMEM) {
+		rtnl_unlock();
+		return err;
+	}
+	if (!err &&
 	    xdpctl_layout_sum(&xd->drv->layout, xd->drv->data,
 			      XDPCTL_NO_QUEUE, &counts)) {
 		derive(xd, &counts, NULL, exc);
@@ -348,9 +356,11 @@ static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
 	struct xdpctl_exc sum, *exc = &sum;
 	struct xdpctl_counts counts, dev;
 	struct xdpctl_layout *l;
+	int err;
 
-	if (read_counters(xd, &exc))
-		return -ENOENT;
+	err = read_counters(xd, &exc);
+	if (err)
+		return err == -ENOMEM ? err : -ENOENT;
 	l = &xd->drv->layout;
 	if (!xdpctl_layout_sum(l, xd->drv->data, queue, &counts))
 		return -ENOENT;
@@ -386,12 +396,12 @@ static int qstats_lookup(struct xdpctl_req *req, const void *key, void *value)
 	if (err)
 		return err;
 	xd = xdpctl_dev_get(req->net, k->ifindex);
-	if (!xd)
+	if (xd)
+		err = qstats_fill(xd, k->queue, value);
+	else
 		err = xdpctl_no_netdev(req);
-	else if (qstats_fill(xd, k->queue, value))
-		err = no_queue(req);
 	rtnl_unlock();
-	return err;
+	return xd && err == -ENOENT ? no_queue(req) : err;
 }
 
 const struct xdpctl_type_ops xdpctl_qstats_ops = {
