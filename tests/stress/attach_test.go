@@ -252,7 +252,7 @@ func TestBrawl(t *testing.T) {
 		}
 		c.loop(w.ns, b.links)
 		c.loop(w.ns, b.foreign)
-		done := c.times(rounds(t, 60), func(int) { pause(40 * time.Millisecond) })
+		done := c.times(rounds(t, 60), func(int) { window(40 * time.Millisecond) })
 		c.halt()
 		b.tally.report(t, done,
 			"netlink attach: ok", "netlink attach: EBUSY", "map attach: ok", "map attach: EBUSY",

@@ -138,7 +138,7 @@ func TestMapCreateDestroy(t *testing.T) {
 				t.Fatal(err)
 			}
 			fd.Store(int32(f))
-			pause(10 * time.Millisecond)
+			window(10 * time.Millisecond)
 			unix.Close(f)
 			pause(time.Millisecond)
 		})
@@ -207,7 +207,7 @@ func TestControlDevice(t *testing.T) {
 		owners(w, c, y, 3, fd, []unix.Errno{unix.ENODEV})
 		c.loop(w.ns, cur.reader(y))
 		done := c.times(rounds(t, 12), func(i int) {
-			pause(30 * time.Millisecond)
+			window(30 * time.Millisecond)
 			w.ns.Del(ctlName)
 			if err := w.ns.NewLink(ctlName, "xdpctl", nil); err != nil {
 				t.Fatal(err)

@@ -274,6 +274,26 @@ func (w *world) indexed(judge *judge) error {
 	return nil
 }
 
+// firstLooks are the subjects that read the driver's counters of a netdev for
+// the first time. What there is no memory to ask for is absent, as it is where
+// the driver does not know, so only the queues are missed.
+func firstLooks(w *world, via door) []*subject {
+	var dev uint32
+	del := func() error { return w.ns.DelLink("first") }
+	again := func() error {
+		_, err := via.get(qstats, dev, 0)
+		return errors.Join(err, del())
+	}
+	return []*subject{{
+		name: "first get of xdp_qstats", after: again, undo: again,
+		before: func() error { dev = w.veth("first"); return nil },
+		op: func() error {
+			_, err := via.get(qstats, dev, 0)
+			return err
+		},
+	}}
+}
+
 // netdevs are the subjects that go through the module's notifier and through
 // its control devices. Rtnetlink may lose its own answer, so a netdev may be
 // there or not after a failure, but the module must agree.
@@ -355,7 +375,9 @@ func TestFaults(t *testing.T) {
 		fresh := &freshDoor{t: t, id: judge.g.Family}
 		defer fresh.close()
 		enter(w.ns, programs(w, "netlink", fresh, judge, dev))
-		enter(w.ns, programs(w, "map", w.maps(), judge, dev))
+		maps := w.maps()
+		enter(w.ns, programs(w, "map", maps, judge, dev))
+		enter(w.ns, firstLooks(w, maps))
 		w.ns.Del(ctlName)
 		enter(there.ns, netdevs(w, there, judge))
 		newNetNS().run(t, f)
@@ -372,10 +394,16 @@ func TestFaultsLoad(t *testing.T) {
 		if err := testutil.UnloadModule(deferred); err != nil {
 			t.Fatal(err)
 		}
+		image, err := os.ReadFile(os.Getenv("XDPCTL_KO"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		loaded := func() bool { _, err := testutil.ModuleRefs(); return err == nil }
 		s := &subject{
 			name: "load module", stride: 101, core: true,
-			op: func() error { return testutil.LoadModule() },
+			// From memory: the kernel complains aloud of a file that
+			// it has no memory for.
+			op: func() error { return unix.InitModule(image, "") },
 			after: func() error {
 				if loaded() {
 					return errors.New("the module is loaded nevertheless")

@@ -114,7 +114,7 @@ func (k *killing) round(i int) error {
 		cmd.Wait()
 		return fmt.Errorf("start victim: %w: %v", err, cmd.ProcessState)
 	}
-	pause(40 * time.Millisecond)
+	window(40 * time.Millisecond)
 	cmd.Process.Kill()
 	cmd.Wait()
 	if status := cmd.ProcessState.Sys().(interface{ Signaled() bool }); !status.Signaled() {

@@ -183,6 +183,15 @@ func pause(d time.Duration) {
 	time.Sleep(time.Duration(n))
 }
 
+// window is a pause in which others are to get something done, for which they
+// need longer on the debug kernel.
+func window(d time.Duration) {
+	if debugKernel() {
+		d *= 10
+	}
+	pause(d)
+}
+
 // line is where threads wait for each other, so as to start at once.
 type line struct {
 	n    int32

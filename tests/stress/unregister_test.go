@@ -105,7 +105,7 @@ func TestUnregister(t *testing.T) {
 		}
 		done := c.times(rounds(t, 8), func(int) {
 			d.index.Store(d.veth("doomed"))
-			pause(20 * time.Millisecond)
+			window(20 * time.Millisecond)
 			d.ns.Del("doomed")
 			pause(2 * time.Millisecond)
 		})
