@@ -49,7 +49,7 @@ func (ch *chance) changer(name string, open func() (door, func(), error)) func()
 		n++
 		via, done, err := open()
 		if err != nil {
-			return ch.may(name+" open", err)
+			return ch.may(name+" open", err, unix.ENFILE) // a socket says that
 		}
 		defer done()
 		p := []*testutil.Prog{ch.pass, ch.drop}[n%2]
