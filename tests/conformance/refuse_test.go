@@ -89,7 +89,7 @@ func newRaw(t *testing.T) *raw {
 	t.Helper()
 	// The namespace of the test before goes in its own time, and with it its
 	// links, which a snapshot would see come or go.
-	testutil.Eventually(t, 10*time.Second, "the links of the test before to go", func() bool {
+	testutil.Eventually(t, time.Minute, "the links of the test before to go", func() bool {
 		for _, l := range testutil.XDPLinks(t) {
 			if l.Ifindex != 0 {
 				return false
