@@ -115,7 +115,7 @@ func TestCompareAndSwap(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		w := newWorld(t)
 		d := &duel{world: w, judge: w.judge(), tally: newTally()}
-		n, done := rounds(t, 10), 0
+		n, done := (rounds(t, 40)+3)/4, 0
 		// An attach in native mode is slow, but a replace is not.
 		native, generic := w.veth("veth"), uint32(w.ns.AddDummy("dummy"))
 		var want []string
