@@ -210,10 +210,14 @@ func TestLookupContended(t *testing.T) {
 		defer c.halt()
 		c.loop(nil, contend(testutil.NewNetNS(t), "busy0"))
 		c.run(w.ns, func() error { return l.run(c) })
-		c.times(rounds(t, 6), func(i int) {
+		netdevs := 40
+		if debugKernel() {
+			netdevs = 10
+		}
+		c.times((rounds(t, 60)+9)/10, func(i int) {
 			l.storm.Store(i%2 == 1)
 			ns := testutil.NewNetNS(t)
-			for n := range 40 {
+			for n := range netdevs {
 				ns.AddDummy(fmt.Sprintf("dummy%d", n))
 			}
 			ns.Close()
