@@ -83,7 +83,7 @@ func (l *lab) ynlSubscribe() func() string {
 	group := l.ns.NewGenl(l.T, "xdpctl").Groups["mgmt"]
 	out := make(chan *result)
 	go func() { out <- l.ynl("--subscribe", "mgmt", "--sleep", "3") }()
-	testutil.Eventually(l.T, time.Minute, "ynl to subscribe", func() bool {
+	testutil.Eventually(l.T, 10*time.Minute, "ynl to subscribe", func() bool {
 		var table []byte
 		l.ns.Do(func() { table, _ = os.ReadFile("/proc/thread-self/net/netlink") })
 		for line := range strings.Lines(string(table)) {
