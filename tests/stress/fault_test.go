@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,6 +61,33 @@ func setFault(t *testing.T, file, value string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.WriteFile(faultDir+file, old, 0) })
+}
+
+// onlyModule lets only those allocations fail until the test ends that the
+// module asks for, itself or by what it calls.
+func onlyModule(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile("/sys/module/xdpctl/sections/.text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := os.ReadFile("/sys/module/xdpctl/coresize")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, err := strconv.ParseUint(strings.TrimSpace(string(text)), 0, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(size)), 0, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"failslab/", "fail_page_alloc/"} {
+		setFault(t, dir+"stacktrace-depth", "32")
+		setFault(t, dir+"require-start", strconv.FormatUint(start, 10))
+		setFault(t, dir+"require-end", strconv.FormatUint(start+n, 10))
+	}
 }
 
 // openFaults is for the calling thread, which must stay with the test. It
@@ -133,7 +161,9 @@ func (s *subject) run(t *testing.T, f *faults) {
 	n, step := 1, 1
 	if rounds(t, 1) < soakRounds {
 		// Another part of them each time.
-		step = max(s.stride, 4)
+		if step = s.stride; step == 0 {
+			step = 4
+		}
 		n += rand.IntN(step)
 	}
 	for ; ; n += step {
@@ -329,6 +359,57 @@ func netdevs(w, there *world, judge *judge) []*subject {
 	return list
 }
 
+// moves are the subjects that the core does in a way that it must not fail in
+// the middle of, so that only the module's own allocations can fail.
+func moves(w, there *world, judge *judge) []*subject {
+	// A netdev that the module has lost sight of must not keep a program of
+	// the module's, which nobody could take off.
+	lost := func() error {
+		judge := there.judge()
+		for end := time.Now().Add(deferred); ; time.Sleep(time.Millisecond) {
+			l, err := there.ns.Link("mover")
+			if err != nil {
+				return err
+			}
+			list, _, err := judge.walk(caps)
+			if err != nil {
+				return err
+			}
+			_, known := find(list, uint32(l.Index))
+			if known == (l.XDP.ProgID != 0) {
+				return nil
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("after a move: known to the module: %v, program %d", known, l.XDP.ProgID)
+			}
+		}
+	}
+	return []*subject{{
+		name: "move netdev", stride: 1,
+		before: func() error {
+			err := w.ns.NewLink("mover", "dummy", nil)
+			if err != nil {
+				return err
+			}
+			return judge.set(uint32(w.ns.Index("mover")), change{prog: w.pass})
+		},
+		op: func() error { return w.ns.Move("mover", there.ns) },
+		after: func() error {
+			w.ns.DelLink("mover")
+			there.ns.DelLink("mover")
+			return nil
+		},
+		undo: func() error { return errors.Join(lost(), there.ns.DelLink("mover")) },
+	}, {
+		name: "add netdev, the module's part", stride: 1,
+		op:    func() error { return w.ns.NewLink("fault0", "dummy", nil) },
+		after: func() error { return w.indexed(judge) },
+		undo: func() error {
+			return errors.Join(w.indexed(judge), w.ns.DelLink("fault0"))
+		},
+	}}
+}
+
 // newNetNS is a namespace made and left under faults.
 func newNetNS() *subject {
 	var old int
@@ -381,6 +462,10 @@ func TestFaults(t *testing.T) {
 		w.ns.Del(ctlName)
 		enter(there.ns, netdevs(w, there, judge))
 		newNetNS().run(t, f)
+		onlyModule(t)
+		for _, s := range moves(w, there, judge) {
+			s.run(t, f)
+		}
 	})
 }
 
