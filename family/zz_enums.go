@@ -18,11 +18,22 @@ const (
 const (
 	// In a key, the whole device instead of one RX queue.
 	QueueAll = 0xffffffff
+	// Size of struct xdpctl_stats before metered.
+	StatsValueSize1 = 152
+	// Size of struct xdpctl_qstats before metered.
+	QstatsValueSize1 = 120
+	// Size of struct xdpctl_prog before required-features.
+	ProgValueSize1 = 64
+	// Size of struct xdpctl_caps before actions.
+	CapsValueSize1 = 80
+	// Ports that the table of a network namespace has, numbered from 0.
+	Ports = 1024
 )
 
 // Multicast groups.
 const (
-	GroupMgmt = "mgmt"
+	GroupMgmt      = "mgmt"
+	GroupException = "exception"
 )
 
 // CtrlType is the spec's enum ctrl-type. Control types. The attribute set and
@@ -38,6 +49,10 @@ const (
 	CtrlTypeXDPProg CtrlType = 3
 	// What XDP can do on a netdev.
 	CtrlTypeXDPCaps CtrlType = 4
+	// XDP settings of a netdev.
+	CtrlTypeXDPAttr CtrlType = 5
+	// The table of ports for multi-port TX.
+	CtrlTypeXDPPort CtrlType = 6
 )
 
 var ctrlTypeNames = []string{
@@ -45,6 +60,8 @@ var ctrlTypeNames = []string{
 	"xdp-qstats",
 	"xdp-prog",
 	"xdp-caps",
+	"xdp-attr",
+	"xdp-port",
 }
 
 // String returns the name of the value, or "ctrl-type(N)" if it has none.
@@ -181,12 +198,17 @@ const (
 	OwnerLink Owner = 2
 	// rtnetlink (IFLA_XDP), nobody in particular.
 	OwnerNetlink Owner = 3
+	// This family, for the sake of setup-redirect alone. A placeholder that passes
+	// every frame, and makes room for a program attached through this
+	// family.
+	OwnerRedirect Owner = 4
 )
 
 var ownerNames = []string{
 	"module",
 	"link",
 	"netlink",
+	"redirect",
 }
 
 // String returns the name of the value, or "owner(N)" if it has none.
@@ -203,6 +225,113 @@ func (v Owner) MarshalJSON() ([]byte, error) {
 func ParseOwner(s string) (Owner, error) {
 	v, err := parseEnum(ownerNames, 1, s, "owner")
 	return Owner(v), err
+}
+
+// State is the spec's enum state. State of the program of an RX queue.
+type State uint32
+
+const (
+	// It runs on the frames of its queue.
+	StateActive State = 1
+	// The netdev has no such queue at present.
+	StateInactive State = 2
+)
+
+var stateNames = []string{
+	"active",
+	"inactive",
+}
+
+// String returns the name of the value, or "state(N)" if it has none.
+func (v State) String() string {
+	return enumString(stateNames, 1, uint64(v), "state")
+}
+
+// MarshalJSON returns the name of the value, or its number if it has none.
+func (v State) MarshalJSON() ([]byte, error) {
+	return enumJSON(stateNames, 1, uint64(v))
+}
+
+// ParseState returns the value with the name s.
+func ParseState(s string) (State, error) {
+	v, err := parseEnum(stateNames, 1, s, "state")
+	return State(v), err
+}
+
+// Command is the spec's enum command. What an update of xdp-attr sets.
+type Command uint32
+
+const (
+	// Whether frames can be redirected to the netdev though it has no XDP program,
+	// and the TX rings for them, by rings-num and rings-size.
+	CommandSetupRedirect Command = 1
+	// RX metadata, by enable-md.
+	CommandSetupMD Command = 2
+	// The counters of verdicts, by enable-meter.
+	CommandSetupMeter Command = 3
+)
+
+var commandNames = []string{
+	"setup-redirect",
+	"setup-md",
+	"setup-meter",
+}
+
+// String returns the name of the value, or "command(N)" if it has none.
+func (v Command) String() string {
+	return enumString(commandNames, 1, uint64(v), "command")
+}
+
+// MarshalJSON returns the name of the value, or its number if it has none.
+func (v Command) MarshalJSON() ([]byte, error) {
+	return enumJSON(commandNames, 1, uint64(v))
+}
+
+// ParseCommand returns the value with the name s.
+func ParseCommand(s string) (Command, error) {
+	v, err := parseEnum(commandNames, 1, s, "command")
+	return Command(v), err
+}
+
+// Action is the spec's flags action. XDP actions. Bit n is the action n of enum
+// xdp_action.
+type Action uint32
+
+const (
+	// XDP_ABORTED.
+	ActionAborted Action = 1
+	// XDP_DROP.
+	ActionDrop Action = 2
+	// XDP_PASS.
+	ActionPass Action = 4
+	// XDP_TX. A veth sends frames back only while its peer has NAPI.
+	ActionTX Action = 8
+	// XDP_REDIRECT.
+	ActionRedirect Action = 16
+)
+
+var actionNames = []string{
+	"aborted",
+	"drop",
+	"pass",
+	"tx",
+	"redirect",
+}
+
+// String returns the names of the flags set, separated by |, or "0".
+func (v Action) String() string {
+	return flagString(actionNames, uint64(v))
+}
+
+// MarshalJSON returns the list of the names of the flags set.
+func (v Action) MarshalJSON() ([]byte, error) {
+	return json.Marshal(flagNames(actionNames, uint64(v)))
+}
+
+// ParseAction returns the flags with the names in s, separated by | or a comma.
+func ParseAction(s string) (Action, error) {
+	v, err := parseFlags(actionNames, s, "action")
+	return Action(v), err
 }
 
 // XDPAct is the spec's flags xdp-act. XDP features, with the names and values

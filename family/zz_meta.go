@@ -23,6 +23,26 @@ const (
 	CmdProgNtf uint8 = 7
 	// Get what XDP can do on a netdev.
 	CmdCapsGet uint8 = 8
+	// Get the XDP settings of a netdev.
+	CmdAttrGet uint8 = 9
+	// Change an XDP setting of a netdev. The reply tells what there is now.
+	CmdAttrSet uint8 = 10
+	// Undo all XDP settings of a netdev, whoever made them.
+	CmdAttrDel uint8 = 11
+	// The XDP settings of a netdev have changed.
+	CmdAttrNtf uint8 = 12
+	// Get the netdev of a port.
+	CmdPortGet uint8 = 13
+	// Bind a port to a netdev, of the caller's network namespace.
+	CmdPortSet uint8 = 14
+	// Free a port.
+	CmdPortDel uint8 = 15
+	// A port was bound or, where ifindex is absent, freed, be it because its netdev
+	// went away.
+	CmdPortNtf uint8 = 16
+	// Frames were aborted, or got an invalid action. At most one a kind, netdev and
+	// queue in 100 ms; the counters of stats-get are exact.
+	CmdExceptionNtf uint8 = 17
 )
 
 // AttrSetType is the attribute set type.
@@ -65,6 +85,7 @@ var AttrSetStats = &AttrSet{
 		{ID: AttrStatsExceptionTX, Name: "exception-tx", Kind: KindU64},
 		{ID: AttrStatsExceptionRedirect, Name: "exception-redirect", Kind: KindU64},
 		{ID: AttrStatsExceptionInvalid, Name: "exception-invalid", Kind: KindU64},
+		{ID: AttrStatsMetered, Name: "metered", Kind: KindU64},
 	},
 }
 
@@ -85,6 +106,11 @@ var AttrSetProg = &AttrSet{
 		{ID: AttrProgHWProgID, Name: "hw-prog-id", Kind: KindU32},
 		{ID: AttrProgTag, Name: "tag", Kind: KindBinary},
 		{ID: AttrProgName, Name: "name", Kind: KindString},
+		{ID: AttrProgRequiredFeatures, Name: "required-features", Kind: KindU64, Enum: "xdp-act"},
+		{ID: AttrProgRequiredRXMetadataFeatures, Name: "required-rx-metadata-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
+		{ID: AttrProgRequiredActions, Name: "required-actions", Kind: KindU32, Enum: "action"},
+		{ID: AttrProgState, Name: "state", Kind: KindU32, Enum: "state"},
+		{ID: AttrProgDispatcherProgID, Name: "dispatcher-prog-id", Kind: KindU32},
 	},
 }
 
@@ -103,6 +129,52 @@ var AttrSetCaps = &AttrSet{
 		{ID: AttrCapsMaxRXQueues, Name: "max-rx-queues", Kind: KindU32},
 		{ID: AttrCapsMaxTXQueues, Name: "max-tx-queues", Kind: KindU32},
 		{ID: AttrCapsDriver, Name: "driver", Kind: KindString},
+		{ID: AttrCapsActions, Name: "actions", Kind: KindU32, Enum: "action"},
+	},
+}
+
+// AttrSetAttr is the attribute set attr.
+var AttrSetAttr = &AttrSet{
+	Name: "attr",
+	Attrs: []AttrInfo{
+		{ID: AttrAttrIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrAttrPad, Name: "pad", Kind: KindPad},
+		{ID: AttrAttrCommand, Name: "command", Kind: KindU32, Enum: "command"},
+		{ID: AttrAttrRingsNum, Name: "rings-num", Kind: KindU32},
+		{ID: AttrAttrRingsSize, Name: "rings-size", Kind: KindU32},
+		{ID: AttrAttrEnableMD, Name: "enable-md", Kind: KindU32},
+		{ID: AttrAttrMDBTFID, Name: "md-btf-id", Kind: KindU32},
+		{ID: AttrAttrMDTypeID, Name: "md-type-id", Kind: KindU32},
+		{ID: AttrAttrEnableMeter, Name: "enable-meter", Kind: KindU32},
+		{ID: AttrAttrFD, Name: "fd", Kind: KindU32},
+		{ID: AttrAttrMDUsers, Name: "md-users", Kind: KindU32},
+		{ID: AttrAttrPlaceholderProgID, Name: "placeholder-prog-id", Kind: KindU32},
+		{ID: AttrAttrMDFeatures, Name: "md-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
+	},
+}
+
+// AttrSetPort is the attribute set port.
+var AttrSetPort = &AttrSet{
+	Name: "port",
+	Attrs: []AttrInfo{
+		{ID: AttrPortPort, Name: "port", Kind: KindU32},
+		{ID: AttrPortUpdate, Name: "update", Kind: KindU32, Enum: "update"},
+		{ID: AttrPortIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrPortDevmapID, Name: "devmap-id", Kind: KindU32},
+		{ID: AttrPortIndexMapID, Name: "index-map-id", Kind: KindU32},
+	},
+}
+
+// AttrSetException is the attribute set exception.
+var AttrSetException = &AttrSet{
+	Name: "exception",
+	Attrs: []AttrInfo{
+		{ID: AttrExceptionIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrExceptionPad, Name: "pad", Kind: KindPad},
+		{ID: AttrExceptionProgID, Name: "prog-id", Kind: KindU32},
+		{ID: AttrExceptionAction, Name: "action", Kind: KindU32},
+		{ID: AttrExceptionCount, Name: "count", Kind: KindU64},
+		{ID: AttrExceptionQueue, Name: "queue", Kind: KindU32},
 	},
 }
 
@@ -132,7 +204,7 @@ var Ops = []Op{
 	{
 		Name: "prog-set", Cmd: CmdProgSet, Set: AttrSetProg,
 		Do: true, AdminPerm: true,
-		Request: []uint16{AttrProgIfindex, AttrProgQueue, AttrProgUpdate, AttrProgFD, AttrProgExpectedProgID, AttrProgMode},
+		Request: []uint16{AttrProgIfindex, AttrProgQueue, AttrProgUpdate, AttrProgFD, AttrProgExpectedProgID, AttrProgMode, AttrProgRequiredFeatures, AttrProgRequiredRXMetadataFeatures, AttrProgRequiredActions},
 	},
 	{
 		Name: "prog-del", Cmd: CmdProgDel, Set: AttrSetProg,
@@ -148,26 +220,75 @@ var Ops = []Op{
 		Do: true, Dump: true,
 		Request: []uint16{AttrCapsIfindex},
 	},
+	{
+		Name: "attr-get", Cmd: CmdAttrGet, Set: AttrSetAttr,
+		Do: true, Dump: true,
+		Request: []uint16{AttrAttrIfindex},
+	},
+	{
+		Name: "attr-set", Cmd: CmdAttrSet, Set: AttrSetAttr,
+		Do: true, AdminPerm: true,
+		Request: []uint16{AttrAttrIfindex, AttrAttrCommand, AttrAttrRingsNum, AttrAttrRingsSize, AttrAttrEnableMD, AttrAttrEnableMeter, AttrAttrFD},
+	},
+	{
+		Name: "attr-del", Cmd: CmdAttrDel, Set: AttrSetAttr,
+		Do: true, AdminPerm: true,
+		Request: []uint16{AttrAttrIfindex},
+	},
+	{
+		Name: "attr-ntf", Cmd: CmdAttrNtf, Set: AttrSetAttr,
+		Notify: true, Group: "mgmt",
+	},
+	{
+		Name: "port-get", Cmd: CmdPortGet, Set: AttrSetPort,
+		Do: true, Dump: true,
+		Request: []uint16{AttrPortPort},
+	},
+	{
+		Name: "port-set", Cmd: CmdPortSet, Set: AttrSetPort,
+		Do: true, AdminPerm: true,
+		Request: []uint16{AttrPortPort, AttrPortUpdate, AttrPortIfindex},
+	},
+	{
+		Name: "port-del", Cmd: CmdPortDel, Set: AttrSetPort,
+		Do: true, AdminPerm: true,
+		Request: []uint16{AttrPortPort},
+	},
+	{
+		Name: "port-ntf", Cmd: CmdPortNtf, Set: AttrSetPort,
+		Notify: true, Group: "mgmt",
+	},
+	{
+		Name: "exception-ntf", Cmd: CmdExceptionNtf, Set: AttrSetException,
+		Notify: true, Group: "exception",
+	},
 }
 
 // Masks of the attributes of replies and of requests to set.
 const (
-	statsReplyMask  uint64 = 0x3ffff0
-	statsSetMask    uint64 = 0x0
-	qstatsReplyMask uint64 = 0x3fff0
-	qstatsSetMask   uint64 = 0x0
-	progReplyMask   uint64 = 0x3f80
-	progSetMask     uint64 = 0xe0
-	capsReplyMask   uint64 = 0xff8
-	capsSetMask     uint64 = 0x0
-	typeReplyMask   uint64 = 0x1fe
-	typeSetMask     uint64 = 0x2
+	statsReplyMask     uint64 = 0x7ffff0
+	statsSetMask       uint64 = 0x0
+	qstatsReplyMask    uint64 = 0x43fff0
+	qstatsSetMask      uint64 = 0x0
+	progReplyMask      uint64 = 0x7ff80
+	progSetMask        uint64 = 0x1c0e0
+	capsReplyMask      uint64 = 0x1ff8
+	capsSetMask        uint64 = 0x0
+	attrReplyMask      uint64 = 0x3bf0
+	attrSetMask        uint64 = 0x678
+	portReplyMask      uint64 = 0x38
+	portSetMask        uint64 = 0x8
+	typeReplyMask      uint64 = 0x1fe
+	typeSetMask        uint64 = 0x2
+	exceptionReplyMask uint64 = 0x7a
+	exceptionSetMask   uint64 = 0x0
 )
 
 var descs = [...]TypeDesc{
 	CtrlTypeXDPStats: {
 		Type: CtrlTypeXDPStats, Name: "xdp-stats", MapName: "xdp_stats",
-		KeySize: 4, ValueSize: 152,
+		KeySize: 4, ValueSize: 160,
+		OldSizes:   []int{152},
 		Set:        AttrSetStats,
 		GetCmd:     CmdStatsGet,
 		Operations: CtrlOpGetNext | CtrlOpLookup,
@@ -192,11 +313,13 @@ var descs = [...]TypeDesc{
 			{Attr: AttrStatsExceptionTX, Offset: 128, Size: 8, Reply: true},
 			{Attr: AttrStatsExceptionRedirect, Offset: 136, Size: 8, Reply: true},
 			{Attr: AttrStatsExceptionInvalid, Offset: 144, Size: 8, Reply: true},
+			{Attr: AttrStatsMetered, Offset: 152, Size: 8, Reply: true},
 		},
 	},
 	CtrlTypeXDPQstats: {
 		Type: CtrlTypeXDPQstats, Name: "xdp-qstats", MapName: "xdp_qstats",
-		KeySize: 8, ValueSize: 120,
+		KeySize: 8, ValueSize: 128,
+		OldSizes:   []int{120},
 		Set:        AttrSetStats,
 		GetCmd:     CmdQstatsGet,
 		Operations: CtrlOpGetNext | CtrlOpLookup,
@@ -218,13 +341,15 @@ var descs = [...]TypeDesc{
 			{Attr: AttrStatsXmitBytes, Offset: 96, Size: 8, Reply: true},
 			{Attr: AttrStatsXmitErrors, Offset: 104, Size: 8, Reply: true},
 			{Attr: AttrStatsXmitFull, Offset: 112, Size: 8, Reply: true},
+			{Attr: AttrStatsMetered, Offset: 120, Size: 8, Reply: true},
 		},
 	},
 	CtrlTypeXDPProg: {
 		Type: CtrlTypeXDPProg, Name: "xdp-prog", MapName: "xdp_prog",
-		KeySize: 8, ValueSize: 64,
-		Set:    AttrSetProg,
-		GetCmd: CmdProgGet, SetCmd: CmdProgSet, DelCmd: CmdProgDel, NtfCmd: CmdProgNtf,
+		KeySize: 8, ValueSize: 96,
+		OldSizes: []int{64},
+		Set:      AttrSetProg,
+		GetCmd:   CmdProgGet, SetCmd: CmdProgSet, DelCmd: CmdProgDel, NtfCmd: CmdProgNtf,
 		UpdateAttr: 4,
 		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
 		ReplyMask:  progReplyMask, SetMask: progSetMask,
@@ -240,11 +365,17 @@ var descs = [...]TypeDesc{
 			{Attr: AttrProgHWProgID, Offset: 32, Size: 4, Reply: true},
 			{Attr: AttrProgTag, Offset: 36, Size: 8, Reply: true},
 			{Attr: AttrProgName, Offset: 44, Size: 16, Reply: true},
+			{Attr: AttrProgRequiredFeatures, Offset: 64, Size: 8, Reply: true, Set: true},
+			{Attr: AttrProgRequiredRXMetadataFeatures, Offset: 72, Size: 8, Reply: true, Set: true},
+			{Attr: AttrProgRequiredActions, Offset: 80, Size: 4, Reply: true, Set: true},
+			{Attr: AttrProgState, Offset: 84, Size: 4, Reply: true},
+			{Attr: AttrProgDispatcherProgID, Offset: 88, Size: 4, Reply: true},
 		},
 	},
 	CtrlTypeXDPCaps: {
 		Type: CtrlTypeXDPCaps, Name: "xdp-caps", MapName: "xdp_caps",
-		KeySize: 4, ValueSize: 80,
+		KeySize: 4, ValueSize: 88,
+		OldSizes:   []int{80},
 		Set:        AttrSetCaps,
 		GetCmd:     CmdCapsGet,
 		Operations: CtrlOpGetNext | CtrlOpLookup,
@@ -260,6 +391,44 @@ var descs = [...]TypeDesc{
 			{Attr: AttrCapsMaxRXQueues, Offset: 40, Size: 4, Reply: true},
 			{Attr: AttrCapsMaxTXQueues, Offset: 44, Size: 4, Reply: true},
 			{Attr: AttrCapsDriver, Offset: 48, Size: 32, Reply: true},
+			{Attr: AttrCapsActions, Offset: 80, Size: 4, Reply: true},
+		},
+	},
+	CtrlTypeXDPAttr: {
+		Type: CtrlTypeXDPAttr, Name: "xdp-attr", MapName: "xdp_attr",
+		KeySize: 4, ValueSize: 56,
+		Set:    AttrSetAttr,
+		GetCmd: CmdAttrGet, SetCmd: CmdAttrSet, DelCmd: CmdAttrDel, NtfCmd: CmdAttrNtf,
+		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
+		ReplyMask:  attrReplyMask, SetMask: attrSetMask,
+		Fields: []Field{
+			{Attr: AttrAttrIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrAttrCommand, Offset: 8, Size: 4, Set: true},
+			{Attr: AttrAttrRingsNum, Offset: 12, Size: 4, Reply: true, Set: true},
+			{Attr: AttrAttrRingsSize, Offset: 16, Size: 4, Reply: true, Set: true},
+			{Attr: AttrAttrEnableMD, Offset: 20, Size: 4, Reply: true, Set: true},
+			{Attr: AttrAttrMDBTFID, Offset: 24, Size: 4, Reply: true},
+			{Attr: AttrAttrMDTypeID, Offset: 28, Size: 4, Reply: true},
+			{Attr: AttrAttrEnableMeter, Offset: 32, Size: 4, Reply: true, Set: true},
+			{Attr: AttrAttrFD, Offset: 36, Size: 4, Set: true},
+			{Attr: AttrAttrMDUsers, Offset: 40, Size: 4, Reply: true},
+			{Attr: AttrAttrPlaceholderProgID, Offset: 44, Size: 4, Reply: true},
+			{Attr: AttrAttrMDFeatures, Offset: 48, Size: 8, Reply: true},
+		},
+	},
+	CtrlTypeXDPPort: {
+		Type: CtrlTypeXDPPort, Name: "xdp-port", MapName: "xdp_port",
+		KeySize: 4, ValueSize: 24,
+		Set:    AttrSetPort,
+		GetCmd: CmdPortGet, SetCmd: CmdPortSet, DelCmd: CmdPortDel, NtfCmd: CmdPortNtf,
+		UpdateAttr: 2,
+		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
+		ReplyMask:  portReplyMask, SetMask: portSetMask,
+		Fields: []Field{
+			{Attr: AttrPortPort, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrPortIfindex, Offset: 8, Size: 4, Reply: true, Set: true},
+			{Attr: AttrPortDevmapID, Offset: 12, Size: 4, Reply: true},
+			{Attr: AttrPortIndexMapID, Offset: 16, Size: 4, Reply: true},
 		},
 	},
 }

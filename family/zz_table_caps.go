@@ -33,6 +33,10 @@ type Caps struct {
 	MaxTXQueues uint32
 	// Name of the driver; absent where there is none.
 	Driver String32
+	// XDP actions that do in native mode what they say, in the present settings;
+	// absent where xdp-features lacks basic.
+	Actions Action
+	_       [4]byte
 }
 
 // Has tells whether the attribute is present.
@@ -93,6 +97,12 @@ func (v *Caps) SetDriver(s string) {
 	v.Driver = String32{}
 	copy(v.Driver[:31], s)
 	v.Present |= 1 << AttrCapsDriver
+}
+
+// SetActions sets Actions and marks it present.
+func (v *Caps) SetActions(x Action) {
+	v.Actions = x
+	v.Present |= 1 << AttrCapsActions
 }
 
 // Desc describes the control type.
@@ -179,6 +189,9 @@ func (v *Caps) AppendAttrs(b []byte, set bool) []byte {
 	if mask&(1<<AttrCapsDriver) != 0 {
 		b = appendString(b, AttrCapsDriver, v.Driver[:])
 	}
+	if mask&(1<<AttrCapsActions) != 0 {
+		b = appendU32(b, AttrCapsActions, v.Actions)
+	}
 	return b
 }
 
@@ -218,6 +231,8 @@ func (v *Caps) DecodeAttrs(b []byte, k *CapsKey) error {
 			ok = getU32(p, &v.MaxTXQueues)
 		case AttrCapsDriver:
 			ok = getString(p, v.Driver[:], 31)
+		case AttrCapsActions:
+			ok = getU32(p, &v.Actions)
 		default:
 			continue
 		}
@@ -245,5 +260,6 @@ func (v Caps) MarshalJSON() ([]byte, error) {
 		jsonField{"max-rx-queues", v.MaxRXQueues, v.Has(AttrCapsMaxRXQueues)},
 		jsonField{"max-tx-queues", v.MaxTXQueues, v.Has(AttrCapsMaxTXQueues)},
 		jsonField{"driver", v.Driver, v.Has(AttrCapsDriver)},
+		jsonField{"actions", v.Actions, v.Has(AttrCapsActions)},
 	)
 }

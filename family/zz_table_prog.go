@@ -38,6 +38,20 @@ type Prog struct {
 	// Name of the program.
 	Name String16
 	_    [4]byte
+	// XDP features that the program needs. An update is refused if the netdev lacks
+	// one in the mode asked for.
+	RequiredFeatures XDPAct
+	// RX metadata features that the program needs.
+	RequiredRXMetadataFeatures XDPRXMetadata
+	// XDP actions that the program needs.
+	RequiredActions Action
+	// State of the program of an RX queue; absent for that of the whole netdev.
+	State State
+	// Id of the program that the netdev has in the place of this one, and that
+	// calls the program of each RX queue. Absent while no queue has a
+	// program of its own.
+	DispatcherProgID uint32
+	_                [4]byte
 }
 
 // Has tells whether the attribute is present.
@@ -98,6 +112,37 @@ func (v *Prog) SetName(s string) {
 	v.Name = String16{}
 	copy(v.Name[:15], s)
 	v.Present |= 1 << AttrProgName
+}
+
+// SetRequiredFeatures sets RequiredFeatures and marks it present.
+func (v *Prog) SetRequiredFeatures(x XDPAct) {
+	v.RequiredFeatures = x
+	v.Present |= 1 << AttrProgRequiredFeatures
+}
+
+// SetRequiredRXMetadataFeatures sets RequiredRXMetadataFeatures and marks it
+// present.
+func (v *Prog) SetRequiredRXMetadataFeatures(x XDPRXMetadata) {
+	v.RequiredRXMetadataFeatures = x
+	v.Present |= 1 << AttrProgRequiredRXMetadataFeatures
+}
+
+// SetRequiredActions sets RequiredActions and marks it present.
+func (v *Prog) SetRequiredActions(x Action) {
+	v.RequiredActions = x
+	v.Present |= 1 << AttrProgRequiredActions
+}
+
+// SetState sets State and marks it present.
+func (v *Prog) SetState(x State) {
+	v.State = x
+	v.Present |= 1 << AttrProgState
+}
+
+// SetDispatcherProgID sets DispatcherProgID and marks it present.
+func (v *Prog) SetDispatcherProgID(x uint32) {
+	v.DispatcherProgID = x
+	v.Present |= 1 << AttrProgDispatcherProgID
 }
 
 // Desc describes the control type.
@@ -188,6 +233,21 @@ func (v *Prog) AppendAttrs(b []byte, set bool) []byte {
 	if mask&(1<<AttrProgName) != 0 {
 		b = appendString(b, AttrProgName, v.Name[:])
 	}
+	if mask&(1<<AttrProgRequiredFeatures) != 0 {
+		b = appendU64(b, AttrProgRequiredFeatures, v.RequiredFeatures)
+	}
+	if mask&(1<<AttrProgRequiredRXMetadataFeatures) != 0 {
+		b = appendU64(b, AttrProgRequiredRXMetadataFeatures, v.RequiredRXMetadataFeatures)
+	}
+	if mask&(1<<AttrProgRequiredActions) != 0 {
+		b = appendU32(b, AttrProgRequiredActions, v.RequiredActions)
+	}
+	if mask&(1<<AttrProgState) != 0 {
+		b = appendU32(b, AttrProgState, v.State)
+	}
+	if mask&(1<<AttrProgDispatcherProgID) != 0 {
+		b = appendU32(b, AttrProgDispatcherProgID, v.DispatcherProgID)
+	}
 	return b
 }
 
@@ -229,6 +289,16 @@ func (v *Prog) DecodeAttrs(b []byte, k *ProgKey) error {
 			ok = getBytes(p, v.Tag[:])
 		case AttrProgName:
 			ok = getString(p, v.Name[:], 15)
+		case AttrProgRequiredFeatures:
+			ok = getU64(p, &v.RequiredFeatures)
+		case AttrProgRequiredRXMetadataFeatures:
+			ok = getU64(p, &v.RequiredRXMetadataFeatures)
+		case AttrProgRequiredActions:
+			ok = getU32(p, &v.RequiredActions)
+		case AttrProgState:
+			ok = getU32(p, &v.State)
+		case AttrProgDispatcherProgID:
+			ok = getU32(p, &v.DispatcherProgID)
 		default:
 			continue
 		}
@@ -256,5 +326,10 @@ func (v Prog) MarshalJSON() ([]byte, error) {
 		jsonField{"hw-prog-id", v.HWProgID, v.Has(AttrProgHWProgID)},
 		jsonField{"tag", v.Tag, v.Has(AttrProgTag)},
 		jsonField{"name", v.Name, v.Has(AttrProgName)},
+		jsonField{"required-features", v.RequiredFeatures, v.Has(AttrProgRequiredFeatures)},
+		jsonField{"required-rx-metadata-features", v.RequiredRXMetadataFeatures, v.Has(AttrProgRequiredRXMetadataFeatures)},
+		jsonField{"required-actions", v.RequiredActions, v.Has(AttrProgRequiredActions)},
+		jsonField{"state", v.State, v.Has(AttrProgState)},
+		jsonField{"dispatcher-prog-id", v.DispatcherProgID, v.Has(AttrProgDispatcherProgID)},
 	)
 }

@@ -45,6 +45,10 @@ type Qstats struct {
 	XmitErrors uint64
 	// Those of xmit-errors for which the TX ring was full.
 	XmitFull uint64
+	// Bit n is set if the attribute with id n was counted by the meter
+	// (setup-meter), since it was switched on. Absent while there is no
+	// meter.
+	Metered uint64
 }
 
 // Has tells whether the attribute is present.
@@ -134,6 +138,12 @@ func (v *Qstats) SetXmitErrors(x uint64) {
 func (v *Qstats) SetXmitFull(x uint64) {
 	v.XmitFull = x
 	v.Present |= 1 << AttrStatsXmitFull
+}
+
+// SetMetered sets Metered and marks it present.
+func (v *Qstats) SetMetered(x uint64) {
+	v.Metered = x
+	v.Present |= 1 << AttrStatsMetered
 }
 
 // Desc describes the control type.
@@ -239,6 +249,9 @@ func (v *Qstats) AppendAttrs(b []byte, set bool) []byte {
 	if mask&(1<<AttrStatsXmitFull) != 0 {
 		b = appendU64(b, AttrStatsXmitFull, v.XmitFull)
 	}
+	if mask&(1<<AttrStatsMetered) != 0 {
+		b = appendU64(b, AttrStatsMetered, v.Metered)
+	}
 	return b
 }
 
@@ -290,6 +303,8 @@ func (v *Qstats) DecodeAttrs(b []byte, k *QstatsKey) error {
 			ok = getU64(p, &v.XmitErrors)
 		case AttrStatsXmitFull:
 			ok = getU64(p, &v.XmitFull)
+		case AttrStatsMetered:
+			ok = getU64(p, &v.Metered)
 		default:
 			continue
 		}
@@ -322,5 +337,6 @@ func (v Qstats) MarshalJSON() ([]byte, error) {
 		jsonField{"xmit-bytes", v.XmitBytes, v.Has(AttrStatsXmitBytes)},
 		jsonField{"xmit-errors", v.XmitErrors, v.Has(AttrStatsXmitErrors)},
 		jsonField{"xmit-full", v.XmitFull, v.Has(AttrStatsXmitFull)},
+		jsonField{"metered", v.Metered, v.Has(AttrStatsMetered)},
 	)
 }

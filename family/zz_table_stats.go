@@ -52,6 +52,10 @@ type Stats struct {
 	// Exceptions with an action that is no XDP action, or that has no business
 	// there.
 	ExceptionInvalid uint64
+	// Bit n is set if the attribute with id n was counted by the meter
+	// (setup-meter), since it was switched on. Absent while there is no
+	// meter.
+	Metered uint64
 }
 
 // Has tells whether the attribute is present.
@@ -167,6 +171,12 @@ func (v *Stats) SetExceptionInvalid(x uint64) {
 	v.Present |= 1 << AttrStatsExceptionInvalid
 }
 
+// SetMetered sets Metered and marks it present.
+func (v *Stats) SetMetered(x uint64) {
+	v.Metered = x
+	v.Present |= 1 << AttrStatsMetered
+}
+
 // Desc describes the control type.
 func (*StatsKey) Desc() *TypeDesc {
 	return &descs[CtrlTypeXDPStats]
@@ -278,6 +288,9 @@ func (v *Stats) AppendAttrs(b []byte, set bool) []byte {
 	if mask&(1<<AttrStatsExceptionInvalid) != 0 {
 		b = appendU64(b, AttrStatsExceptionInvalid, v.ExceptionInvalid)
 	}
+	if mask&(1<<AttrStatsMetered) != 0 {
+		b = appendU64(b, AttrStatsMetered, v.Metered)
+	}
 	return b
 }
 
@@ -335,6 +348,8 @@ func (v *Stats) DecodeAttrs(b []byte, k *StatsKey) error {
 			ok = getU64(p, &v.ExceptionRedirect)
 		case AttrStatsExceptionInvalid:
 			ok = getU64(p, &v.ExceptionInvalid)
+		case AttrStatsMetered:
+			ok = getU64(p, &v.Metered)
 		default:
 			continue
 		}
@@ -371,5 +386,6 @@ func (v Stats) MarshalJSON() ([]byte, error) {
 		jsonField{"exception-tx", v.ExceptionTX, v.Has(AttrStatsExceptionTX)},
 		jsonField{"exception-redirect", v.ExceptionRedirect, v.Has(AttrStatsExceptionRedirect)},
 		jsonField{"exception-invalid", v.ExceptionInvalid, v.Has(AttrStatsExceptionInvalid)},
+		jsonField{"metered", v.Metered, v.Has(AttrStatsMetered)},
 	)
 }

@@ -3,7 +3,7 @@
 
 package family
 
-// Type is what type-get returns. A control type, for whoever creates a control
+// Type is what type-get tells. A control type, for whoever creates a control
 // map or prints a value.
 type Type struct {
 	// Present has bit n set if the attribute with id n is there.

@@ -43,23 +43,29 @@ const (
 	AttrStatsExceptionTX       uint16 = 19
 	AttrStatsExceptionRedirect uint16 = 20
 	AttrStatsExceptionInvalid  uint16 = 21
+	AttrStatsMetered           uint16 = 22
 )
 
 // Attributes of the set prog, which are also the bits of Present.
 const (
-	AttrProgIfindex        uint16 = 1
-	AttrProgQueue          uint16 = 2
-	AttrProgPad            uint16 = 3
-	AttrProgUpdate         uint16 = 4
-	AttrProgFD             uint16 = 5
-	AttrProgExpectedProgID uint16 = 6
-	AttrProgMode           uint16 = 7
-	AttrProgProgID         uint16 = 8
-	AttrProgLinkID         uint16 = 9
-	AttrProgOwner          uint16 = 10
-	AttrProgHWProgID       uint16 = 11
-	AttrProgTag            uint16 = 12
-	AttrProgName           uint16 = 13
+	AttrProgIfindex                    uint16 = 1
+	AttrProgQueue                      uint16 = 2
+	AttrProgPad                        uint16 = 3
+	AttrProgUpdate                     uint16 = 4
+	AttrProgFD                         uint16 = 5
+	AttrProgExpectedProgID             uint16 = 6
+	AttrProgMode                       uint16 = 7
+	AttrProgProgID                     uint16 = 8
+	AttrProgLinkID                     uint16 = 9
+	AttrProgOwner                      uint16 = 10
+	AttrProgHWProgID                   uint16 = 11
+	AttrProgTag                        uint16 = 12
+	AttrProgName                       uint16 = 13
+	AttrProgRequiredFeatures           uint16 = 14
+	AttrProgRequiredRXMetadataFeatures uint16 = 15
+	AttrProgRequiredActions            uint16 = 16
+	AttrProgState                      uint16 = 17
+	AttrProgDispatcherProgID           uint16 = 18
 )
 
 // Attributes of the set caps, which are also the bits of Present.
@@ -75,6 +81,43 @@ const (
 	AttrCapsMaxRXQueues           uint16 = 9
 	AttrCapsMaxTXQueues           uint16 = 10
 	AttrCapsDriver                uint16 = 11
+	AttrCapsActions               uint16 = 12
+)
+
+// Attributes of the set attr, which are also the bits of Present.
+const (
+	AttrAttrIfindex           uint16 = 1
+	AttrAttrPad               uint16 = 2
+	AttrAttrCommand           uint16 = 3
+	AttrAttrRingsNum          uint16 = 4
+	AttrAttrRingsSize         uint16 = 5
+	AttrAttrEnableMD          uint16 = 6
+	AttrAttrMDBTFID           uint16 = 7
+	AttrAttrMDTypeID          uint16 = 8
+	AttrAttrEnableMeter       uint16 = 9
+	AttrAttrFD                uint16 = 10
+	AttrAttrMDUsers           uint16 = 11
+	AttrAttrPlaceholderProgID uint16 = 12
+	AttrAttrMDFeatures        uint16 = 13
+)
+
+// Attributes of the set port, which are also the bits of Present.
+const (
+	AttrPortPort       uint16 = 1
+	AttrPortUpdate     uint16 = 2
+	AttrPortIfindex    uint16 = 3
+	AttrPortDevmapID   uint16 = 4
+	AttrPortIndexMapID uint16 = 5
+)
+
+// Attributes of the set exception, which are also the bits of Present.
+const (
+	AttrExceptionIfindex uint16 = 1
+	AttrExceptionPad     uint16 = 2
+	AttrExceptionProgID  uint16 = 3
+	AttrExceptionAction  uint16 = 4
+	AttrExceptionCount   uint16 = 5
+	AttrExceptionQueue   uint16 = 6
 )
 
 // Bytes8 is 8 bytes, written in hexadecimal.
@@ -119,13 +162,17 @@ func (s String32) MarshalText() ([]byte, error) {
 // Sizes of the structs, which are those of the C structs.
 var (
 	_ [4]struct{}   = [unsafe.Sizeof(StatsKey{})]struct{}{}
-	_ [152]struct{} = [unsafe.Sizeof(Stats{})]struct{}{}
+	_ [160]struct{} = [unsafe.Sizeof(Stats{})]struct{}{}
 	_ [8]struct{}   = [unsafe.Sizeof(QstatsKey{})]struct{}{}
-	_ [120]struct{} = [unsafe.Sizeof(Qstats{})]struct{}{}
+	_ [128]struct{} = [unsafe.Sizeof(Qstats{})]struct{}{}
 	_ [8]struct{}   = [unsafe.Sizeof(ProgKey{})]struct{}{}
-	_ [64]struct{}  = [unsafe.Sizeof(Prog{})]struct{}{}
+	_ [96]struct{}  = [unsafe.Sizeof(Prog{})]struct{}{}
 	_ [4]struct{}   = [unsafe.Sizeof(CapsKey{})]struct{}{}
-	_ [80]struct{}  = [unsafe.Sizeof(Caps{})]struct{}{}
+	_ [88]struct{}  = [unsafe.Sizeof(Caps{})]struct{}{}
+	_ [4]struct{}   = [unsafe.Sizeof(AttrKey{})]struct{}{}
+	_ [56]struct{}  = [unsafe.Sizeof(Attr{})]struct{}{}
+	_ [4]struct{}   = [unsafe.Sizeof(PortKey{})]struct{}{}
+	_ [24]struct{}  = [unsafe.Sizeof(Port{})]struct{}{}
 )
 
 // DecodeEvent reads the notification cmd from its netlink attributes.
@@ -137,6 +184,18 @@ func DecodeEvent(cmd uint8, b []byte) (Event, error) {
 		k, v := new(ProgKey), new(Prog)
 		err := v.DecodeAttrs(b, k)
 		return Event{Op: "prog-ntf", Type: CtrlTypeXDPProg, Key: k, Value: v}, err
+	case CmdAttrNtf:
+		k, v := new(AttrKey), new(Attr)
+		err := v.DecodeAttrs(b, k)
+		return Event{Op: "attr-ntf", Type: CtrlTypeXDPAttr, Key: k, Value: v}, err
+	case CmdPortNtf:
+		k, v := new(PortKey), new(Port)
+		err := v.DecodeAttrs(b, k)
+		return Event{Op: "port-ntf", Type: CtrlTypeXDPPort, Key: k, Value: v}, err
+	case CmdExceptionNtf:
+		v := new(Exception)
+		err := v.DecodeAttrs(b)
+		return Event{Op: "exception-ntf", Value: v}, err
 	}
 	return Event{}, errNoEvent(cmd)
 }

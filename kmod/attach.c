@@ -14,8 +14,9 @@
 #include "bpf_internal.h"
 
 /*
- * Serialises attach, replace and detach, and keeps an attachment that one of
- * them has found from being freed. It is taken first, in process context with
+ * Serialises attach, replace and detach, as well as the settings of xdp_attr,
+ * and keeps an attachment that one of them has found from being freed. It is
+ * taken first, in process context with
  * no lock held, and then RTNL inside it, directly or in what the BPF core does
  * for us.
  *
@@ -23,7 +24,7 @@
  * RTNL and so cannot take the mutex, only moves attachments to gone; the work
  * takes both and frees.
  */
-DEFINE_MUTEX(xdpctl_prog_mutex);
+DEFINE_MUTEX(xdpctl_change_mutex);
 static LIST_HEAD(attached);
 static LIST_HEAD(gone);
 
@@ -159,11 +160,11 @@ static void gone_work(struct work_struct *work)
 	struct xdpctl_attachment *a, *tmp;
 	LIST_HEAD(free);
 
-	mutex_lock(&xdpctl_prog_mutex);
+	mutex_lock(&xdpctl_change_mutex);
 	rtnl_lock();
 	list_splice_init(&gone, &free);
 	rtnl_unlock();
-	mutex_unlock(&xdpctl_prog_mutex);
+	mutex_unlock(&xdpctl_change_mutex);
 
 	list_for_each_entry_safe(a, tmp, &free, list) {
 		struct xdpctl_req req = { .net = a->net };
@@ -183,11 +184,11 @@ static void gone_work(struct work_struct *work)
  *
  * It stays in the books until the program is off, so that nobody sees a link
  * that seems to be somebody else's.
- * Context: process context, xdpctl_prog_mutex, no RTNL.
+ * Context: process context, xdpctl_change_mutex, no RTNL.
  */
 void xdpctl_detach(struct xdpctl_attachment *a)
 {
-	lockdep_assert_held(&xdpctl_prog_mutex);
+	lockdep_assert_held(&xdpctl_change_mutex);
 	a->link->ops->detach(a->link);
 
 	rtnl_lock();
@@ -260,7 +261,7 @@ static bool still_attached(const struct xdpctl_attachment *a,
  * @a: the attachment
  * @cur: the program that is there
  *
- * Context: process context, xdpctl_prog_mutex, no RTNL.
+ * Context: process context, xdpctl_change_mutex, no RTNL.
  * Return: 0, XDPCTL_CHANGED if @cur is not there any more, or an error.
  */
 int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
@@ -268,7 +269,7 @@ int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 {
 	int err;
 
-	lockdep_assert_held(&xdpctl_prog_mutex);
+	lockdep_assert_held(&xdpctl_change_mutex);
 	bpf_prog_inc(c->prog);
 	err = a->link->ops->update_prog(a->link, c->prog, cur);
 	if (!err)
@@ -406,11 +407,11 @@ static struct bpf_link *attach_link(struct xdpctl_req *req,
  * xdpctl_attach_begin() - announce xdpctl_attach()
  * @dev: the netdev that has no program
  *
- * Context: xdpctl_prog_mutex, RTNL.
+ * Context: xdpctl_change_mutex, RTNL.
  */
 void xdpctl_attach_begin(const struct net_device *dev)
 {
-	lockdep_assert_held(&xdpctl_prog_mutex);
+	lockdep_assert_held(&xdpctl_change_mutex);
 	ASSERT_RTNL();
 	WRITE_ONCE(attaching, dev);
 }
@@ -435,7 +436,7 @@ bool xdpctl_attach_pending(const struct net_device *dev)
  * @c: what is asked for
  *
  * Needs xdpctl_attach_begin().
- * Context: process context, xdpctl_prog_mutex, no RTNL; current is the caller,
+ * Context: process context, xdpctl_change_mutex, no RTNL; current is the caller,
  * in the netns of @req.
  * Return: 0 or an error.
  */
@@ -444,7 +445,7 @@ int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c)
 	struct xdpctl_attachment *a;
 	int err;
 
-	lockdep_assert_held(&xdpctl_prog_mutex);
+	lockdep_assert_held(&xdpctl_change_mutex);
 	if (!try_module_get(THIS_MODULE)) {
 		err = -ENODEV;
 		goto err_attaching;
@@ -475,6 +476,47 @@ err_module:
 err_attaching:
 	WRITE_ONCE(attaching, NULL);
 	return err;
+}
+
+/**
+ * xdpctl_attachment_top() - the program that an attachment has on the netdev
+ * @a: the attachment
+ *
+ * Context: xdpctl_change_mutex.
+ * Return: its file, which lives as long as it is on the netdev; NULL if somebody
+ * has put another program into the link by its id.
+ */
+struct file *xdpctl_attachment_top(const struct xdpctl_attachment *a)
+{
+	return NULL;
+}
+
+/**
+ * xdpctl_placeholder_set() - keep a program on a netdev for its queues' sake
+ * @req: the request
+ * @ifindex: the netdev
+ * @on: whether a placeholder in native mode is to be there while there is no
+ *	other program
+ *
+ * Context: process context, xdpctl_change_mutex, no RTNL; current is the caller,
+ * in the netns of @req if @on.
+ * Return: 0 or an error, with extack.
+ */
+int xdpctl_placeholder_set(struct xdpctl_req *req, u32 ifindex, bool on)
+{
+	return -EOPNOTSUPP;
+}
+
+/**
+ * xdpctl_placeholder_id() - the placeholder on a netdev
+ * @dev: the netdev
+ *
+ * Context: RTNL.
+ * Return: its program id, 0 if there is none at present.
+ */
+u32 xdpctl_placeholder_id(const struct net_device *dev)
+{
+	return 0;
 }
 
 /**

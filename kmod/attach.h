@@ -89,7 +89,7 @@ static inline const char *xdpctl_mode_name(int mode)
 /* Somebody changed what is attached while it was being replaced. */
 #define XDPCTL_CHANGED		(-ESTALE)
 
-extern struct mutex xdpctl_prog_mutex;
+extern struct mutex xdpctl_change_mutex;
 
 struct xdpctl_attachment *xdpctl_attachment_find(const struct net_device *dev);
 void xdpctl_reap_dev(const struct net_device *dev);
@@ -101,6 +101,9 @@ int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c);
 void xdpctl_detach(struct xdpctl_attachment *a);
 int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 		   struct xdpctl_attachment *a, struct bpf_prog *cur);
+struct file *xdpctl_attachment_top(const struct xdpctl_attachment *a);
+int xdpctl_placeholder_set(struct xdpctl_req *req, u32 ifindex, bool on);
+u32 xdpctl_placeholder_id(const struct net_device *dev);
 void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex);
 
 #endif /* XDPCTL_ATTACH_H */

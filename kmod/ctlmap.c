@@ -18,7 +18,8 @@
  * - a lookup that cannot get RTNL at once lets task work wait for it and
  *   restarts the system call, which is harmless for a lookup.
  *
- * alloc runs under both locks and waits for btf_wq, whose work takes neither.
+ * alloc runs under both locks and waits for the worker of sysbpf.c, which takes
+ * neither.
  */
 #include <linux/bpf.h>
 #include <linux/compat.h>
@@ -37,8 +38,8 @@
 #include <linux/workqueue.h>
 #include <asm/syscall.h>
 
-#include "bpf_internal.h"
 #include "ctrl.h"
+#include "sysbpf.h"
 
 /*
  * BTF
@@ -52,106 +53,78 @@
 
 static struct file *btf_file;
 static u32 btf_id;
-/* Of its own, so that waiting for it under RTNL waits for nothing else. */
-static struct workqueue_struct *btf_wq;
 
-/**
- * struct btf_job - work for btf_wq
- * @work: the work
- * @map: the map that gets BTF; NULL: load the BTF
- * @desc: its control type
- * @err: the result
- */
-struct btf_job {
-	struct work_struct work;
-	struct bpf_map *map;
-	const struct xdpctl_type_desc *desc;
-	int err;
-};
+static int map_type(const struct bpf_offloaded_map *map)
+{
+	return (unsigned long)map->dev_priv;
+}
 
-static int btf_load(void)
+/* The version of its value that a map has; NULL for the present one. */
+static const struct xdpctl_old_value *
+map_old_value(const struct bpf_offloaded_map *map)
+{
+	const struct xdpctl_type_desc *desc = &xdpctl_descs[map_type(map)];
+	int i;
+
+	for (i = 0; i < desc->n_old_values; i++)
+		if (desc->old_values[i].size == map->map.value_size)
+			return &desc->old_values[i];
+	return NULL;
+}
+
+static int btf_load(void *arg)
 {
 	union bpf_attr attr = {
 		.btf = (u64)(unsigned long)xdpctl_btf,
 		.btf_size = xdpctl_btf_size,
 	};
-	int fd;
 
-	fd = kern_sys_bpf(BPF_BTF_LOAD, &attr, sizeof(attr));
-	if (fd < 0)
-		return fd;
-	btf_file = fget(fd);
-	close_fd(fd);
-	return btf_file ? 0 : -EBADF;
+	btf_file = xdpctl_fd_take(kern_sys_bpf(BPF_BTF_LOAD, &attr,
+					       sizeof(attr)));
+	return PTR_ERR_OR_ZERO(btf_file);
 }
 
-static struct bpf_map *donor_create(const struct xdpctl_type_desc *desc)
+static struct file *donor_create(const struct bpf_offloaded_map *map)
 {
+	const struct xdpctl_type_desc *desc = &xdpctl_descs[map_type(map)];
+	const struct xdpctl_old_value *old = map_old_value(map);
 	union bpf_attr attr = {
 		.map_type = BPF_MAP_TYPE_HASH,
 		.map_flags = BPF_F_NO_PREALLOC,
 		.max_entries = 1,
 		.key_size = desc->key_size,
-		.value_size = desc->value_size,
+		.value_size = map->map.value_size,
 		.btf_key_type_id = desc->btf_key_id,
-		.btf_value_type_id = desc->btf_value_id,
+		.btf_value_type_id = old ? old->btf_id : desc->btf_value_id,
 	};
-	struct bpf_map *donor;
-	int fd;
+	struct file *donor;
 
-	/* Kernel threads share a table; the name tells ours from theirs. */
-	snprintf(attr.map_name, sizeof(attr.map_name), "xdpctl_%08x",
-		 get_random_u32());
-	attr.btf_fd = get_unused_fd_flags(O_CLOEXEC);
+	attr.btf_fd = xdpctl_fd_install(btf_file);
 	if ((int)attr.btf_fd < 0)
 		return ERR_PTR((int)attr.btf_fd);
-	fd_install(attr.btf_fd, get_file(btf_file));
-	fd = kern_sys_bpf(BPF_MAP_CREATE, &attr, sizeof(attr));
+	donor = xdpctl_map_create(&attr);
 	close_fd(attr.btf_fd);
-	if (fd < 0)
-		return ERR_PTR(fd);
-	donor = bpf_map_get(fd);
-	close_fd(fd);
-	if (!IS_ERR(donor) && strcmp(donor->name, attr.map_name)) {
-		bpf_map_put(donor);
-		return ERR_PTR(-EAGAIN);
-	}
 	return donor;
 }
 
-static int btf_move(struct bpf_map *map, const struct xdpctl_type_desc *desc)
+/* Gives the BTF to the map @arg, whose control type is known. */
+static int btf_move(void *arg)
 {
-	struct bpf_map *donor = donor_create(desc);
+	struct bpf_offloaded_map *map = arg;
+	struct file *file = donor_create(map);
+	struct bpf_map *donor;
 
-	if (IS_ERR(donor))
-		return PTR_ERR(donor);
-	map->btf = donor->btf;
-	map->btf_key_type_id = donor->btf_key_type_id;
-	map->btf_value_type_id = donor->btf_value_type_id;
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	donor = xdpctl_file_map(file);
+	map->map.btf = donor->btf;
+	map->map.btf_key_type_id = donor->btf_key_type_id;
+	map->map.btf_value_type_id = donor->btf_value_type_id;
 	donor->btf_key_type_id = 0;
 	donor->btf_value_type_id = 0;
 	donor->btf = NULL;
-	bpf_map_put(donor);
+	fput(file);
 	return 0;
-}
-
-static void btf_work(struct work_struct *work)
-{
-	struct btf_job *job = container_of(work, struct btf_job, work);
-
-	job->err = job->map ? btf_move(job->map, job->desc) : btf_load();
-}
-
-/* Loads the BTF, or gives it to @map. */
-static int btf_do(struct bpf_map *map, const struct xdpctl_type_desc *desc)
-{
-	struct btf_job job = { .map = map, .desc = desc };
-
-	INIT_WORK_ONSTACK(&job.work, btf_work);
-	queue_work(btf_wq, &job.work);
-	flush_work(&job.work);
-	destroy_work_on_stack(&job.work);
-	return job.err;
 }
 
 /* btf_obj_id() is not exported; the fdinfo of the file says it. */
@@ -194,11 +167,6 @@ static bool is_direct(enum bpf_cmd cmd)
 		return false;
 	syscall_get_arguments(current, regs, args);
 	return (u32)args[0] == cmd;
-}
-
-static int map_type(const struct bpf_offloaded_map *map)
-{
-	return (unsigned long)map->dev_priv;
 }
 
 /*
@@ -264,6 +232,28 @@ err_module:
 	return -ENOMEM;
 }
 
+static int lookup(const struct bpf_offloaded_map *map, struct xdpctl_req *req,
+		  const void *key, void *value)
+{
+	memset64(value, 0, xdpctl_descs[map_type(map)].value_size / sizeof(u64));
+	return xdpctl_types[map_type(map)]->lookup(req, key, value);
+}
+
+static noinline int lookup_old(const struct bpf_offloaded_map *map,
+			       struct xdpctl_req *req, const void *key,
+			       void *value)
+{
+	u64 now[XDPCTL_VALUE_MAX / sizeof(u64)];
+	int err;
+
+	err = lookup(map, req, key, now);
+	if (err)
+		return err;
+	now[0] &= map_old_value(map)->mask;
+	memcpy(value, now, map->map.value_size);
+	return 0;
+}
+
 static int map_lookup(struct bpf_offloaded_map *map, void *key, void *value)
 {
 	struct xdpctl_req req = {
@@ -275,8 +265,10 @@ static int map_lookup(struct bpf_offloaded_map *map, void *key, void *value)
 	err = check_bounds(&xdpctl_descs[map_type(map)], key, NULL);
 	if (err)
 		return err;
-	memset64(value, 0, map->map.value_size / sizeof(u64));
-	err = xdpctl_types[map_type(map)]->lookup(&req, key, value);
+	if (unlikely(map->map.value_size != xdpctl_descs[map_type(map)].value_size))
+		err = lookup_old(map, &req, key, value);
+	else
+		err = lookup(map, &req, key, value);
 	return err == -EAGAIN ? wait_and_restart(BPF_MAP_LOOKUP_ELEM) : err;
 }
 
@@ -348,6 +340,7 @@ static int map_change(struct bpf_offloaded_map *map, const void *key,
 	enum bpf_cmd cmd = value ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM;
 	const struct xdpctl_type_desc *desc = &xdpctl_descs[map_type(map)];
 	const struct xdpctl_type_ops *ops = xdpctl_types[map_type(map)];
+	const struct xdpctl_old_value *old = map_old_value(map);
 	struct change *c;
 	int err;
 
@@ -356,10 +349,11 @@ static int map_change(struct bpf_offloaded_map *map, const void *key,
 	err = change_permitted(map, cmd);
 	if (err)
 		return err;
-	if (value && *value & ~desc->set_mask)
+	if (value && *value & ~(old ? desc->set_mask & old->mask :
+				      desc->set_mask))
 		return -EINVAL;
 	if (value && !*value)
-		*value = ops->needed;
+		*value = ops->needed(value);
 	err = check_bounds(desc, key, value);
 	if (err)
 		return err;
@@ -377,7 +371,7 @@ static int map_change(struct bpf_offloaded_map *map, const void *key,
 	c->del = !value;
 	memcpy(c->key, key, desc->key_size);
 	if (value)
-		memcpy(c->value, value, desc->value_size);
+		memcpy(c->value, value, map->map.value_size);
 	if (value && ops->prepare)
 		err = ops->prepare(&c->req, c->key, c->value);
 	if (!err) {
@@ -407,14 +401,26 @@ static const struct bpf_map_dev_ops map_dev_ops = {
 	.map_delete_elem = map_delete,
 };
 
-/* The control type with these sizes. */
+/* Are these the sizes of a control type, as it is or as it was? */
+static bool type_has_size(const struct xdpctl_type_desc *desc, u32 key_size,
+			  u32 value_size)
+{
+	int i;
+
+	if (desc->key_size != key_size)
+		return false;
+	for (i = 0; i < desc->n_old_values; i++)
+		if (desc->old_values[i].size == value_size)
+			return true;
+	return desc->value_size == value_size;
+}
+
 static int type_by_size(u32 key_size, u32 value_size)
 {
 	int type;
 
 	for (type = 1; type <= XDPCTL_CTRL_TYPE_MAX; type++)
-		if (xdpctl_descs[type].key_size == key_size &&
-		    xdpctl_descs[type].value_size == value_size)
+		if (type_has_size(&xdpctl_descs[type], key_size, value_size))
 			return type;
 	return -EINVAL;
 }
@@ -448,7 +454,7 @@ int xdpctl_map_alloc(struct bpf_offloaded_map *map)
 	map->map.inner_map_meta = &map->map;
 	map->map.map_flags |= BPF_F_INNER_MAP;
 	/* last: nobody puts the BTF of a map that is refused */
-	return btf_do(&map->map, &xdpctl_descs[type]);
+	return xdpctl_in_worker(btf_move, map);
 }
 
 /**
@@ -479,21 +485,12 @@ int __init xdpctl_ctlmap_init(void)
 {
 	int err;
 
-	btf_wq = alloc_workqueue("xdpctl_btf", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!btf_wq)
-		return -ENOMEM;
-	err = btf_do(NULL, NULL);
+	err = xdpctl_in_worker(btf_load, NULL);
 	if (err)
-		goto err_wq;
+		return err;
 	err = btf_read_id();
 	if (err)
-		goto err_btf;
-	return 0;
-
-err_btf:
-	fput(btf_file);
-err_wq:
-	destroy_workqueue(btf_wq);
+		fput(btf_file);
 	return err;
 }
 
@@ -505,7 +502,4 @@ err_wq:
 void xdpctl_ctlmap_exit(void)
 {
 	fput(btf_file);
-	destroy_workqueue(btf_wq);
 }
-
-XDPCTL_IMPORT_BPF_INTERNAL;

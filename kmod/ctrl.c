@@ -17,6 +17,8 @@ const struct xdpctl_type_ops *const xdpctl_types[XDPCTL_CTRL_TYPE_MAX + 1] = {
 	[XDPCTL_CTRL_TYPE_XDP_QSTATS] = &xdpctl_qstats_ops,
 	[XDPCTL_CTRL_TYPE_XDP_PROG] = &xdpctl_prog_ops,
 	[XDPCTL_CTRL_TYPE_XDP_CAPS] = &xdpctl_caps_ops,
+	[XDPCTL_CTRL_TYPE_XDP_ATTR] = &xdpctl_attr_ops,
+	[XDPCTL_CTRL_TYPE_XDP_PORT] = &xdpctl_port_ops,
 };
 
 static unsigned int xdpctl_net_id __read_mostly;
@@ -135,6 +137,7 @@ static void dev_free_rcu(struct rcu_head *rcu)
 static void dev_free(struct xdpctl_dev *xd)
 {
 	xdpctl_prog_dev_del(xd);
+	xdpctl_attr_dev_del(xd);
 	xdpctl_exception_del(xd);
 	xdpctl_stats_dev_del(xd);
 	call_rcu(&xd->rcu, dev_free_rcu);

@@ -11,6 +11,8 @@
 #include "gen.h"
 
 struct xdpctl_attachment;
+struct xdpctl_meter;
+struct xdpctl_settings;
 struct bpf_link;
 struct bpf_offloaded_map;
 struct file;
@@ -38,7 +40,8 @@ struct xdpctl_req {
  * @key_defaults: fills in a key before what the caller gave is put over it.
  *	Needed with @key_optional.
  * @key_optional: bit n says that key attribute n may be absent
- * @needed: fields that an update of the map door means whose present is 0
+ * @needed: fields that an update of the map door means whose present is 0.
+ *	Needed with @update.
  * @get_next: next key after @key (NULL: first) into @next, in ascending
  *	order; -ENOENT at the end. A key that is gone is no error. Takes no
  *	RTNL and does not sleep.
@@ -56,7 +59,7 @@ struct xdpctl_req {
 struct xdpctl_type_ops {
 	void (*key_defaults)(void *key);
 	u64 key_optional;
-	u64 needed;
+	u64 (*needed)(const void *value);
 	int (*get_next)(struct net *net, const void *key, void *next);
 	int (*lookup)(struct xdpctl_req *req, const void *key, void *value);
 	int (*prepare)(struct xdpctl_req *req, const void *key,
@@ -70,6 +73,8 @@ extern const struct xdpctl_type_ops xdpctl_stats_ops;
 extern const struct xdpctl_type_ops xdpctl_qstats_ops;
 extern const struct xdpctl_type_ops xdpctl_prog_ops;
 extern const struct xdpctl_type_ops xdpctl_caps_ops;
+extern const struct xdpctl_type_ops xdpctl_attr_ops;
+extern const struct xdpctl_type_ops xdpctl_port_ops;
 
 /* Whose program an exception comes from. */
 enum {
@@ -106,6 +111,9 @@ struct xdpctl_exc {
  * @exc_seen: there was an exception
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
  * @attachment: what attach.c attached to it, or NULL; under RTNL
+ * @settings: what ctrl_attr.c has set, or NULL; under RTNL
+ * @meter: the meter of meter.c, or NULL; written under RTNL and
+ *	xdpctl_change_mutex
  * @driver: name of the driver if @driver_known, of ctrl_caps.c; written under
  *	RTNL
  * @driver_known: @driver is there, and stays
@@ -124,6 +132,8 @@ struct xdpctl_dev {
 	bool exc_seen;
 	struct xdpctl_drvstats *drv;
 	struct xdpctl_attachment *attachment;
+	struct xdpctl_settings *settings;
+	struct xdpctl_meter *meter;
 	char driver[32];
 	bool driver_known;
 	int ifindex;
@@ -182,6 +192,9 @@ void xdpctl_stats_dev_event(struct net_device *dev, unsigned long event);
 int xdpctl_prog_init(void);
 void xdpctl_prog_exit(void);
 void xdpctl_prog_dev_del(struct xdpctl_dev *xd);
+
+/* ctrl_attr.c */
+void xdpctl_attr_dev_del(struct xdpctl_dev *xd);
 
 /* netlink.c */
 int xdpctl_netlink_init(void);

@@ -139,7 +139,7 @@ static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 		return err;
 
 	/* Ours or not? Who makes the attachment, if it is one, has the mutex. */
-	err = mutex_lock_killable(&xdpctl_prog_mutex);
+	err = mutex_lock_killable(&xdpctl_change_mutex);
 	if (err)
 		return err;
 	err = rtnl_lock_killable();
@@ -147,7 +147,7 @@ static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 		err = lookup_rtnl(req, k->ifindex, value);
 		rtnl_unlock();
 	}
-	mutex_unlock(&xdpctl_prog_mutex);
+	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }
 
@@ -317,7 +317,7 @@ static int change_apply(struct xdpctl_req *req, const struct xdpctl_change *c)
 	struct xdpctl_attachment *a;
 	int err;
 
-	lockdep_assert_held(&xdpctl_prog_mutex);
+	lockdep_assert_held(&xdpctl_change_mutex);
 	err = rtnl_lock_killable();
 	if (err)
 		return err;
@@ -356,7 +356,7 @@ static int prog_update(struct xdpctl_req *req, const void *key,
 	err = change_parse(req, &c, key, value, flags);
 	if (err)
 		return err;
-	err = mutex_lock_killable(&xdpctl_prog_mutex);
+	err = mutex_lock_killable(&xdpctl_change_mutex);
 	if (err)
 		return err;
 	/* XDPCTL_CHANGED: somebody changed the link by its id; look again */
@@ -367,7 +367,7 @@ static int prog_update(struct xdpctl_req *req, const void *key,
 		err = -EINTR;
 	if (!err)
 		notify_attached(req, c.ifindex);
-	mutex_unlock(&xdpctl_prog_mutex);
+	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }
 
@@ -403,7 +403,7 @@ static int prog_del(struct xdpctl_req *req, const void *key)
 	err = check_queue(req, k);
 	if (err)
 		return err;
-	err = mutex_lock_killable(&xdpctl_prog_mutex);
+	err = mutex_lock_killable(&xdpctl_change_mutex);
 	if (err)
 		return err;
 	err = rtnl_lock_killable();
@@ -418,7 +418,7 @@ static int prog_del(struct xdpctl_req *req, const void *key)
 	xdpctl_detach(a);
 	xdpctl_notify_detached(req, k->ifindex);
 unlock:
-	mutex_unlock(&xdpctl_prog_mutex);
+	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }
 
@@ -427,10 +427,15 @@ static void prog_key_defaults(void *key)
 	((struct xdpctl_prog_key *)key)->queue = XDPCTL_QUEUE_ALL;
 }
 
+static u64 prog_needed(const void *value)
+{
+	return BIT_ULL(XDPCTL_A_PROG_FD);
+}
+
 const struct xdpctl_type_ops xdpctl_prog_ops = {
 	.key_defaults = prog_key_defaults,
 	.key_optional = BIT_ULL(XDPCTL_A_PROG_QUEUE),
-	.needed = BIT_ULL(XDPCTL_A_PROG_FD),
+	.needed = prog_needed,
 	.get_next = prog_get_next,
 	.lookup = prog_lookup,
 	.prepare = prog_prepare,

@@ -13,13 +13,17 @@
 #define SET		XDPCTL_FIELD_SET
 
 static_assert(sizeof(struct xdpctl_stats_key) == 4);
-static_assert(sizeof(struct xdpctl_stats) == 152);
+static_assert(sizeof(struct xdpctl_stats) == 160);
 static_assert(sizeof(struct xdpctl_qstats_key) == 8);
-static_assert(sizeof(struct xdpctl_qstats) == 120);
+static_assert(sizeof(struct xdpctl_qstats) == 128);
 static_assert(sizeof(struct xdpctl_prog_key) == 8);
-static_assert(sizeof(struct xdpctl_prog) == 64);
+static_assert(sizeof(struct xdpctl_prog) == 96);
 static_assert(sizeof(struct xdpctl_caps_key) == 4);
-static_assert(sizeof(struct xdpctl_caps) == 80);
+static_assert(sizeof(struct xdpctl_caps) == 88);
+static_assert(sizeof(struct xdpctl_attr_key) == 4);
+static_assert(sizeof(struct xdpctl_attr) == 56);
+static_assert(sizeof(struct xdpctl_port_key) == 4);
+static_assert(sizeof(struct xdpctl_port) == 24);
 
 static const struct xdpctl_field stats_fields[] = {
 	{ XDPCTL_A_STATS_IFINDEX, offsetof(struct xdpctl_stats_key, ifindex),
@@ -79,6 +83,12 @@ static const struct xdpctl_field stats_fields[] = {
 	  offsetof(struct xdpctl_stats, exception_invalid),
 	  sizeof_field(struct xdpctl_stats, exception_invalid),
 	  XDPCTL_KIND_U64, REPLY },
+	{ XDPCTL_A_STATS_METERED, offsetof(struct xdpctl_stats, metered),
+	  sizeof_field(struct xdpctl_stats, metered), XDPCTL_KIND_U64, REPLY },
+};
+
+static const struct xdpctl_old_value stats_old_values[] = {
+	{ 152, 3, 0x3ffff0 },
 };
 
 static const struct xdpctl_field qstats_fields[] = {
@@ -130,6 +140,13 @@ static const struct xdpctl_field qstats_fields[] = {
 	{ XDPCTL_A_STATS_XMIT_FULL, offsetof(struct xdpctl_qstats, xmit_full),
 	  sizeof_field(struct xdpctl_qstats, xmit_full), XDPCTL_KIND_U64,
 	  REPLY },
+	{ XDPCTL_A_STATS_METERED, offsetof(struct xdpctl_qstats, metered),
+	  sizeof_field(struct xdpctl_qstats, metered), XDPCTL_KIND_U64,
+	  REPLY },
+};
+
+static const struct xdpctl_old_value qstats_old_values[] = {
+	{ 120, 6, 0x3fff0 },
 };
 
 static const struct xdpctl_field prog_fields[] = {
@@ -160,6 +177,28 @@ static const struct xdpctl_field prog_fields[] = {
 	  sizeof_field(struct xdpctl_prog, tag), XDPCTL_KIND_BINARY, REPLY },
 	{ XDPCTL_A_PROG_NAME, offsetof(struct xdpctl_prog, name),
 	  sizeof_field(struct xdpctl_prog, name), XDPCTL_KIND_STRING, REPLY },
+	{ XDPCTL_A_PROG_REQUIRED_FEATURES,
+	  offsetof(struct xdpctl_prog, required_features),
+	  sizeof_field(struct xdpctl_prog, required_features), XDPCTL_KIND_U64,
+	  REPLY | SET },
+	{ XDPCTL_A_PROG_REQUIRED_RX_METADATA_FEATURES,
+	  offsetof(struct xdpctl_prog, required_rx_metadata_features),
+	  sizeof_field(struct xdpctl_prog, required_rx_metadata_features),
+	  XDPCTL_KIND_U64, REPLY | SET },
+	{ XDPCTL_A_PROG_REQUIRED_ACTIONS,
+	  offsetof(struct xdpctl_prog, required_actions),
+	  sizeof_field(struct xdpctl_prog, required_actions), XDPCTL_KIND_U32,
+	  REPLY | SET },
+	{ XDPCTL_A_PROG_STATE, offsetof(struct xdpctl_prog, state),
+	  sizeof_field(struct xdpctl_prog, state), XDPCTL_KIND_U32, REPLY },
+	{ XDPCTL_A_PROG_DISPATCHER_PROG_ID,
+	  offsetof(struct xdpctl_prog, dispatcher_prog_id),
+	  sizeof_field(struct xdpctl_prog, dispatcher_prog_id),
+	  XDPCTL_KIND_U32, REPLY },
+};
+
+static const struct xdpctl_old_value prog_old_values[] = {
+	{ 64, 9, 0x3fe0 },
 };
 
 static const struct xdpctl_field caps_fields[] = {
@@ -197,6 +236,67 @@ static const struct xdpctl_field caps_fields[] = {
 	{ XDPCTL_A_CAPS_DRIVER, offsetof(struct xdpctl_caps, driver),
 	  sizeof_field(struct xdpctl_caps, driver), XDPCTL_KIND_STRING,
 	  REPLY },
+	{ XDPCTL_A_CAPS_ACTIONS, offsetof(struct xdpctl_caps, actions),
+	  sizeof_field(struct xdpctl_caps, actions), XDPCTL_KIND_U32, REPLY },
+};
+
+static const struct xdpctl_old_value caps_old_values[] = {
+	{ 80, 12, 0xff8 },
+};
+
+static const struct xdpctl_field attr_fields[] = {
+	{ XDPCTL_A_ATTR_IFINDEX, offsetof(struct xdpctl_attr_key, ifindex),
+	  sizeof_field(struct xdpctl_attr_key, ifindex), XDPCTL_KIND_U32,
+	  KEY, 1, 0 },
+	{ XDPCTL_A_ATTR_COMMAND, offsetof(struct xdpctl_attr, command),
+	  sizeof_field(struct xdpctl_attr, command), XDPCTL_KIND_U32,
+	  SET, 1, 3 },
+	{ XDPCTL_A_ATTR_RINGS_NUM, offsetof(struct xdpctl_attr, rings_num),
+	  sizeof_field(struct xdpctl_attr, rings_num), XDPCTL_KIND_U32,
+	  REPLY | SET },
+	{ XDPCTL_A_ATTR_RINGS_SIZE, offsetof(struct xdpctl_attr, rings_size),
+	  sizeof_field(struct xdpctl_attr, rings_size), XDPCTL_KIND_U32,
+	  REPLY | SET },
+	{ XDPCTL_A_ATTR_ENABLE_MD, offsetof(struct xdpctl_attr, enable_md),
+	  sizeof_field(struct xdpctl_attr, enable_md), XDPCTL_KIND_U32,
+	  REPLY | SET, 0, 1 },
+	{ XDPCTL_A_ATTR_MD_BTF_ID, offsetof(struct xdpctl_attr, md_btf_id),
+	  sizeof_field(struct xdpctl_attr, md_btf_id), XDPCTL_KIND_U32,
+	  REPLY },
+	{ XDPCTL_A_ATTR_MD_TYPE_ID, offsetof(struct xdpctl_attr, md_type_id),
+	  sizeof_field(struct xdpctl_attr, md_type_id), XDPCTL_KIND_U32,
+	  REPLY },
+	{ XDPCTL_A_ATTR_ENABLE_METER,
+	  offsetof(struct xdpctl_attr, enable_meter),
+	  sizeof_field(struct xdpctl_attr, enable_meter), XDPCTL_KIND_U32,
+	  REPLY | SET, 0, 1 },
+	{ XDPCTL_A_ATTR_FD, offsetof(struct xdpctl_attr, fd),
+	  sizeof_field(struct xdpctl_attr, fd), XDPCTL_KIND_U32, SET },
+	{ XDPCTL_A_ATTR_MD_USERS, offsetof(struct xdpctl_attr, md_users),
+	  sizeof_field(struct xdpctl_attr, md_users), XDPCTL_KIND_U32, REPLY },
+	{ XDPCTL_A_ATTR_PLACEHOLDER_PROG_ID,
+	  offsetof(struct xdpctl_attr, placeholder_prog_id),
+	  sizeof_field(struct xdpctl_attr, placeholder_prog_id),
+	  XDPCTL_KIND_U32, REPLY },
+	{ XDPCTL_A_ATTR_MD_FEATURES, offsetof(struct xdpctl_attr, md_features),
+	  sizeof_field(struct xdpctl_attr, md_features), XDPCTL_KIND_U64,
+	  REPLY },
+};
+
+static const struct xdpctl_field port_fields[] = {
+	{ XDPCTL_A_PORT_PORT, offsetof(struct xdpctl_port_key, port),
+	  sizeof_field(struct xdpctl_port_key, port), XDPCTL_KIND_U32,
+	  KEY, 0, 1023 },
+	{ XDPCTL_A_PORT_IFINDEX, offsetof(struct xdpctl_port, ifindex),
+	  sizeof_field(struct xdpctl_port, ifindex), XDPCTL_KIND_U32,
+	  REPLY | SET, 1, 0 },
+	{ XDPCTL_A_PORT_DEVMAP_ID, offsetof(struct xdpctl_port, devmap_id),
+	  sizeof_field(struct xdpctl_port, devmap_id), XDPCTL_KIND_U32,
+	  REPLY },
+	{ XDPCTL_A_PORT_INDEX_MAP_ID,
+	  offsetof(struct xdpctl_port, index_map_id),
+	  sizeof_field(struct xdpctl_port, index_map_id), XDPCTL_KIND_U32,
+	  REPLY },
 };
 
 const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
@@ -204,6 +304,8 @@ const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
 		.name = "xdp_stats",
 		.key_size = sizeof(struct xdpctl_stats_key),
 		.value_size = sizeof(struct xdpctl_stats),
+		.old_values = stats_old_values,
+		.n_old_values = ARRAY_SIZE(stats_old_values),
 		.btf_key_id = 1,
 		.btf_value_id = 2,
 		.cmd_get = XDPCTL_CMD_STATS_GET,
@@ -212,30 +314,34 @@ const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
 		.fields = stats_fields,
 		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
 			    XDPCTL_CTRL_OP_LOOKUP,
-		.reply_mask = 0x3ffff0,
+		.reply_mask = 0x7ffff0,
 		.set_mask = 0x0,
 	},
 	[XDPCTL_CTRL_TYPE_XDP_QSTATS] = {
 		.name = "xdp_qstats",
 		.key_size = sizeof(struct xdpctl_qstats_key),
 		.value_size = sizeof(struct xdpctl_qstats),
-		.btf_key_id = 3,
-		.btf_value_id = 4,
+		.old_values = qstats_old_values,
+		.n_old_values = ARRAY_SIZE(qstats_old_values),
+		.btf_key_id = 4,
+		.btf_value_id = 5,
 		.cmd_get = XDPCTL_CMD_QSTATS_GET,
 		.pad_attr = XDPCTL_A_STATS_PAD,
 		.n_fields = ARRAY_SIZE(qstats_fields),
 		.fields = qstats_fields,
 		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
 			    XDPCTL_CTRL_OP_LOOKUP,
-		.reply_mask = 0x3fff0,
+		.reply_mask = 0x43fff0,
 		.set_mask = 0x0,
 	},
 	[XDPCTL_CTRL_TYPE_XDP_PROG] = {
 		.name = "xdp_prog",
 		.key_size = sizeof(struct xdpctl_prog_key),
 		.value_size = sizeof(struct xdpctl_prog),
-		.btf_key_id = 5,
-		.btf_value_id = 6,
+		.old_values = prog_old_values,
+		.n_old_values = ARRAY_SIZE(prog_old_values),
+		.btf_key_id = 7,
+		.btf_value_id = 8,
 		.cmd_get = XDPCTL_CMD_PROG_GET,
 		.cmd_set = XDPCTL_CMD_PROG_SET,
 		.cmd_del = XDPCTL_CMD_PROG_DEL,
@@ -248,23 +354,65 @@ const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
 			    XDPCTL_CTRL_OP_LOOKUP |
 			    XDPCTL_CTRL_OP_UPDATE |
 			    XDPCTL_CTRL_OP_DELETE,
-		.reply_mask = 0x3f80,
-		.set_mask = 0xe0,
+		.reply_mask = 0x7ff80,
+		.set_mask = 0x1c0e0,
 	},
 	[XDPCTL_CTRL_TYPE_XDP_CAPS] = {
 		.name = "xdp_caps",
 		.key_size = sizeof(struct xdpctl_caps_key),
 		.value_size = sizeof(struct xdpctl_caps),
-		.btf_key_id = 7,
-		.btf_value_id = 8,
+		.old_values = caps_old_values,
+		.n_old_values = ARRAY_SIZE(caps_old_values),
+		.btf_key_id = 10,
+		.btf_value_id = 11,
 		.cmd_get = XDPCTL_CMD_CAPS_GET,
 		.pad_attr = XDPCTL_A_CAPS_PAD,
 		.n_fields = ARRAY_SIZE(caps_fields),
 		.fields = caps_fields,
 		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
 			    XDPCTL_CTRL_OP_LOOKUP,
-		.reply_mask = 0xff8,
+		.reply_mask = 0x1ff8,
 		.set_mask = 0x0,
+	},
+	[XDPCTL_CTRL_TYPE_XDP_ATTR] = {
+		.name = "xdp_attr",
+		.key_size = sizeof(struct xdpctl_attr_key),
+		.value_size = sizeof(struct xdpctl_attr),
+		.btf_key_id = 13,
+		.btf_value_id = 14,
+		.cmd_get = XDPCTL_CMD_ATTR_GET,
+		.cmd_set = XDPCTL_CMD_ATTR_SET,
+		.cmd_del = XDPCTL_CMD_ATTR_DEL,
+		.cmd_ntf = XDPCTL_CMD_ATTR_NTF,
+		.pad_attr = XDPCTL_A_ATTR_PAD,
+		.n_fields = ARRAY_SIZE(attr_fields),
+		.fields = attr_fields,
+		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
+			    XDPCTL_CTRL_OP_LOOKUP |
+			    XDPCTL_CTRL_OP_UPDATE |
+			    XDPCTL_CTRL_OP_DELETE,
+		.reply_mask = 0x3bf0,
+		.set_mask = 0x678,
+	},
+	[XDPCTL_CTRL_TYPE_XDP_PORT] = {
+		.name = "xdp_port",
+		.key_size = sizeof(struct xdpctl_port_key),
+		.value_size = sizeof(struct xdpctl_port),
+		.btf_key_id = 15,
+		.btf_value_id = 16,
+		.cmd_get = XDPCTL_CMD_PORT_GET,
+		.cmd_set = XDPCTL_CMD_PORT_SET,
+		.cmd_del = XDPCTL_CMD_PORT_DEL,
+		.cmd_ntf = XDPCTL_CMD_PORT_NTF,
+		.update_attr = XDPCTL_A_PORT_UPDATE,
+		.n_fields = ARRAY_SIZE(port_fields),
+		.fields = port_fields,
+		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
+			    XDPCTL_CTRL_OP_LOOKUP |
+			    XDPCTL_CTRL_OP_UPDATE |
+			    XDPCTL_CTRL_OP_DELETE,
+		.reply_mask = 0x38,
+		.set_mask = 0x8,
 	},
 };
 
@@ -276,79 +424,147 @@ const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
 #endif
 
 static const struct {
-	u32 words[269];
-	char strings[767];
+	u32 words[607];
+	char strings[1452];
 } btf = {
 	.words = {
 		BTF_WORD0,
-		0x00000018, 0x00000000, 0x0000041c, 0x0000041c, 0x000002ff, 0x00000001,
-		0x04000001, 0x00000004, 0x00000012, 0x00000009, 0x00000000, 0x0000001a,
-		0x04000013, 0x00000098, 0x00000027, 0x0000000a, 0x00000000, 0x0000002f,
-		0x0000000a, 0x00000040, 0x00000037, 0x0000000a, 0x00000080, 0x0000003d,
-		0x0000000a, 0x000000c0, 0x00000045, 0x0000000a, 0x00000100, 0x0000004a,
-		0x0000000a, 0x00000140, 0x00000052, 0x0000000a, 0x00000180, 0x00000057,
-		0x0000000a, 0x000001c0, 0x00000060, 0x0000000a, 0x00000200, 0x00000070,
-		0x0000000a, 0x00000240, 0x00000073, 0x0000000a, 0x00000280, 0x0000007d,
-		0x0000000a, 0x000002c0, 0x0000008a, 0x0000000a, 0x00000300, 0x00000095,
-		0x0000000a, 0x00000340, 0x000000a1, 0x0000000a, 0x00000380, 0x000000ab,
-		0x0000000a, 0x000003c0, 0x000000bd, 0x0000000a, 0x00000400, 0x000000ca,
-		0x0000000a, 0x00000440, 0x000000dd, 0x0000000a, 0x00000480, 0x000000ef,
-		0x04000002, 0x00000008, 0x00000012, 0x00000009, 0x00000000, 0x00000101,
-		0x00000009, 0x00000020, 0x00000107, 0x0400000f, 0x00000078, 0x00000027,
-		0x0000000a, 0x00000000, 0x0000002f, 0x0000000a, 0x00000040, 0x00000037,
-		0x0000000a, 0x00000080, 0x0000003d, 0x0000000a, 0x000000c0, 0x00000045,
-		0x0000000a, 0x00000100, 0x0000004a, 0x0000000a, 0x00000140, 0x00000052,
-		0x0000000a, 0x00000180, 0x00000057, 0x0000000a, 0x000001c0, 0x00000060,
-		0x0000000a, 0x00000200, 0x00000070, 0x0000000a, 0x00000240, 0x00000073,
-		0x0000000a, 0x00000280, 0x0000007d, 0x0000000a, 0x000002c0, 0x0000008a,
-		0x0000000a, 0x00000300, 0x00000095, 0x0000000a, 0x00000340, 0x000000a1,
-		0x0000000a, 0x00000380, 0x00000115, 0x04000002, 0x00000008, 0x00000012,
-		0x00000009, 0x00000000, 0x00000101, 0x00000009, 0x00000020, 0x00000125,
-		0x0400000a, 0x00000040, 0x00000027, 0x0000000a, 0x00000000, 0x00000131,
-		0x00000009, 0x00000040, 0x00000134, 0x00000009, 0x00000060, 0x00000145,
-		0x0000000b, 0x00000080, 0x0000014a, 0x00000009, 0x000000a0, 0x00000152,
-		0x00000009, 0x000000c0, 0x0000015a, 0x0000000c, 0x000000e0, 0x00000160,
-		0x00000009, 0x00000100, 0x0000016b, 0x0000000e, 0x00000120, 0x0000016f,
-		0x00000010, 0x00000160, 0x00000174, 0x04000001, 0x00000004, 0x00000012,
-		0x00000009, 0x00000000, 0x00000184, 0x0400000a, 0x00000050, 0x00000027,
-		0x0000000a, 0x00000000, 0x00000190, 0x0000000a, 0x00000040, 0x0000019d,
-		0x0000000a, 0x00000080, 0x000001b6, 0x00000009, 0x000000c0, 0x000001c6,
-		0x00000011, 0x000000e0, 0x000001cd, 0x00000009, 0x00000100, 0x000001d7,
-		0x00000009, 0x00000120, 0x000001e1, 0x00000009, 0x00000140, 0x000001ef,
-		0x00000009, 0x00000160, 0x000001fd, 0x00000012, 0x00000180, 0x00000204,
-		0x01000000, 0x00000004, 0x00000020, 0x00000211, 0x01000000, 0x00000008,
-		0x00000040, 0x00000224, 0x06000003, 0x00000004, 0x00000230, 0x00000001,
-		0x00000243, 0x00000002, 0x00000257, 0x00000004, 0x0000026b, 0x06000003,
-		0x00000004, 0x00000278, 0x00000001, 0x0000028c, 0x00000002, 0x0000029e,
-		0x00000003, 0x000002b3, 0x01000000, 0x00000001, 0x00000008, 0x00000000,
-		0x03000000, 0x00000000, 0x0000000d, 0x00000009, 0x00000008, 0x000002c1,
-		0x01000000, 0x00000001, 0x02000008, 0x00000000, 0x03000000, 0x00000000,
-		0x0000000f, 0x00000009, 0x00000010, 0x000002c6, 0x06000002, 0x00000004,
-		0x000002d4, 0x00000001, 0x000002e9, 0x00000002, 0x00000000, 0x03000000,
-		0x00000000, 0x0000000f, 0x00000009, 0x00000020,
+		0x00000018, 0x00000000, 0x00000964, 0x00000964, 0x000005ac, 0x00000001,
+		0x04000001, 0x00000004, 0x00000012, 0x00000012, 0x00000000, 0x0000001a,
+		0x04000014, 0x000000a0, 0x00000027, 0x00000013, 0x00000000, 0x0000002f,
+		0x00000013, 0x00000040, 0x00000037, 0x00000013, 0x00000080, 0x0000003d,
+		0x00000013, 0x000000c0, 0x00000045, 0x00000013, 0x00000100, 0x0000004a,
+		0x00000013, 0x00000140, 0x00000052, 0x00000013, 0x00000180, 0x00000057,
+		0x00000013, 0x000001c0, 0x00000060, 0x00000013, 0x00000200, 0x00000070,
+		0x00000013, 0x00000240, 0x00000073, 0x00000013, 0x00000280, 0x0000007d,
+		0x00000013, 0x000002c0, 0x0000008a, 0x00000013, 0x00000300, 0x00000095,
+		0x00000013, 0x00000340, 0x000000a1, 0x00000013, 0x00000380, 0x000000ab,
+		0x00000013, 0x000003c0, 0x000000bd, 0x00000013, 0x00000400, 0x000000ca,
+		0x00000013, 0x00000440, 0x000000dd, 0x00000013, 0x00000480, 0x000000ef,
+		0x00000013, 0x000004c0, 0x0000001a, 0x04000013, 0x00000098, 0x00000027,
+		0x00000013, 0x00000000, 0x0000002f, 0x00000013, 0x00000040, 0x00000037,
+		0x00000013, 0x00000080, 0x0000003d, 0x00000013, 0x000000c0, 0x00000045,
+		0x00000013, 0x00000100, 0x0000004a, 0x00000013, 0x00000140, 0x00000052,
+		0x00000013, 0x00000180, 0x00000057, 0x00000013, 0x000001c0, 0x00000060,
+		0x00000013, 0x00000200, 0x00000070, 0x00000013, 0x00000240, 0x00000073,
+		0x00000013, 0x00000280, 0x0000007d, 0x00000013, 0x000002c0, 0x0000008a,
+		0x00000013, 0x00000300, 0x00000095, 0x00000013, 0x00000340, 0x000000a1,
+		0x00000013, 0x00000380, 0x000000ab, 0x00000013, 0x000003c0, 0x000000bd,
+		0x00000013, 0x00000400, 0x000000ca, 0x00000013, 0x00000440, 0x000000dd,
+		0x00000013, 0x00000480, 0x000000f7, 0x04000002, 0x00000008, 0x00000012,
+		0x00000012, 0x00000000, 0x00000109, 0x00000012, 0x00000020, 0x0000010f,
+		0x04000010, 0x00000080, 0x00000027, 0x00000013, 0x00000000, 0x0000002f,
+		0x00000013, 0x00000040, 0x00000037, 0x00000013, 0x00000080, 0x0000003d,
+		0x00000013, 0x000000c0, 0x00000045, 0x00000013, 0x00000100, 0x0000004a,
+		0x00000013, 0x00000140, 0x00000052, 0x00000013, 0x00000180, 0x00000057,
+		0x00000013, 0x000001c0, 0x00000060, 0x00000013, 0x00000200, 0x00000070,
+		0x00000013, 0x00000240, 0x00000073, 0x00000013, 0x00000280, 0x0000007d,
+		0x00000013, 0x000002c0, 0x0000008a, 0x00000013, 0x00000300, 0x00000095,
+		0x00000013, 0x00000340, 0x000000a1, 0x00000013, 0x00000380, 0x000000ef,
+		0x00000013, 0x000003c0, 0x0000010f, 0x0400000f, 0x00000078, 0x00000027,
+		0x00000013, 0x00000000, 0x0000002f, 0x00000013, 0x00000040, 0x00000037,
+		0x00000013, 0x00000080, 0x0000003d, 0x00000013, 0x000000c0, 0x00000045,
+		0x00000013, 0x00000100, 0x0000004a, 0x00000013, 0x00000140, 0x00000052,
+		0x00000013, 0x00000180, 0x00000057, 0x00000013, 0x000001c0, 0x00000060,
+		0x00000013, 0x00000200, 0x00000070, 0x00000013, 0x00000240, 0x00000073,
+		0x00000013, 0x00000280, 0x0000007d, 0x00000013, 0x000002c0, 0x0000008a,
+		0x00000013, 0x00000300, 0x00000095, 0x00000013, 0x00000340, 0x000000a1,
+		0x00000013, 0x00000380, 0x0000011d, 0x04000002, 0x00000008, 0x00000012,
+		0x00000012, 0x00000000, 0x00000109, 0x00000012, 0x00000020, 0x0000012d,
+		0x0400000f, 0x00000060, 0x00000027, 0x00000013, 0x00000000, 0x00000139,
+		0x00000012, 0x00000040, 0x0000013c, 0x00000012, 0x00000060, 0x0000014d,
+		0x00000014, 0x00000080, 0x00000152, 0x00000012, 0x000000a0, 0x0000015a,
+		0x00000012, 0x000000c0, 0x00000162, 0x00000015, 0x000000e0, 0x00000168,
+		0x00000012, 0x00000100, 0x00000173, 0x00000017, 0x00000120, 0x00000177,
+		0x00000019, 0x00000160, 0x0000017c, 0x00000013, 0x00000200, 0x0000018e,
+		0x00000013, 0x00000240, 0x000001ac, 0x0000001a, 0x00000280, 0x000001bd,
+		0x0000001b, 0x000002a0, 0x000001c3, 0x00000012, 0x000002c0, 0x0000012d,
+		0x0400000a, 0x00000040, 0x00000027, 0x00000013, 0x00000000, 0x00000139,
+		0x00000012, 0x00000040, 0x0000013c, 0x00000012, 0x00000060, 0x0000014d,
+		0x00000014, 0x00000080, 0x00000152, 0x00000012, 0x000000a0, 0x0000015a,
+		0x00000012, 0x000000c0, 0x00000162, 0x00000015, 0x000000e0, 0x00000168,
+		0x00000012, 0x00000100, 0x00000173, 0x0000001c, 0x00000120, 0x00000177,
+		0x0000001d, 0x00000160, 0x000001d6, 0x04000001, 0x00000004, 0x00000012,
+		0x00000012, 0x00000000, 0x000001e6, 0x0400000b, 0x00000058, 0x00000027,
+		0x00000013, 0x00000000, 0x000001f2, 0x00000013, 0x00000040, 0x000001ff,
+		0x00000013, 0x00000080, 0x00000218, 0x00000012, 0x000000c0, 0x00000228,
+		0x0000001e, 0x000000e0, 0x0000022f, 0x00000012, 0x00000100, 0x00000239,
+		0x00000012, 0x00000120, 0x00000243, 0x00000012, 0x00000140, 0x00000251,
+		0x00000012, 0x00000160, 0x0000025f, 0x0000001f, 0x00000180, 0x00000266,
+		0x0000001a, 0x00000280, 0x000001e6, 0x0400000a, 0x00000050, 0x00000027,
+		0x00000013, 0x00000000, 0x000001f2, 0x00000013, 0x00000040, 0x000001ff,
+		0x00000013, 0x00000080, 0x00000218, 0x00000012, 0x000000c0, 0x00000228,
+		0x0000001e, 0x000000e0, 0x0000022f, 0x00000012, 0x00000100, 0x00000239,
+		0x00000012, 0x00000120, 0x00000243, 0x00000012, 0x00000140, 0x00000251,
+		0x00000012, 0x00000160, 0x0000025f, 0x00000020, 0x00000180, 0x0000026e,
+		0x04000001, 0x00000004, 0x00000012, 0x00000012, 0x00000000, 0x0000027e,
+		0x0400000c, 0x00000038, 0x00000027, 0x00000013, 0x00000000, 0x0000028a,
+		0x00000021, 0x00000040, 0x00000292, 0x00000012, 0x00000060, 0x0000029c,
+		0x00000012, 0x00000080, 0x000002a7, 0x00000012, 0x000000a0, 0x000002b1,
+		0x00000012, 0x000000c0, 0x000002bb, 0x00000012, 0x000000e0, 0x000002c6,
+		0x00000012, 0x00000100, 0x00000139, 0x00000012, 0x00000120, 0x000002d3,
+		0x00000012, 0x00000140, 0x000002dc, 0x00000012, 0x00000160, 0x000002f0,
+		0x00000013, 0x00000180, 0x000002fc, 0x04000001, 0x00000004, 0x0000030c,
+		0x00000012, 0x00000000, 0x00000311, 0x04000004, 0x00000018, 0x00000027,
+		0x00000013, 0x00000000, 0x00000012, 0x00000012, 0x00000040, 0x0000031d,
+		0x00000012, 0x00000060, 0x00000327, 0x00000012, 0x00000080, 0x00000334,
+		0x04000006, 0x00000018, 0x00000347, 0x00000013, 0x00000000, 0x00000354,
+		0x00000012, 0x00000040, 0x0000035c, 0x00000012, 0x00000060, 0x00000369,
+		0x00000022, 0x00000080, 0x00000374, 0x00000022, 0x00000090, 0x0000037d,
+		0x00000012, 0x000000a0, 0x00000383, 0x01000000, 0x00000004, 0x00000020,
+		0x00000390, 0x01000000, 0x00000008, 0x00000040, 0x000003a3, 0x06000003,
+		0x00000004, 0x000003af, 0x00000001, 0x000003c2, 0x00000002, 0x000003d6,
+		0x00000004, 0x000003ea, 0x06000004, 0x00000004, 0x000003f7, 0x00000001,
+		0x0000040b, 0x00000002, 0x0000041d, 0x00000003, 0x00000432, 0x00000004,
+		0x00000448, 0x01000000, 0x00000001, 0x00000008, 0x00000000, 0x03000000,
+		0x00000000, 0x00000016, 0x00000012, 0x00000008, 0x00000456, 0x01000000,
+		0x00000001, 0x02000008, 0x00000000, 0x03000000, 0x00000000, 0x00000018,
+		0x00000012, 0x00000010, 0x0000045b, 0x06000005, 0x00000004, 0x00000469,
+		0x00000001, 0x0000047f, 0x00000002, 0x00000492, 0x00000004, 0x000004a5,
+		0x00000008, 0x000004b6, 0x00000010, 0x000004cd, 0x06000002, 0x00000004,
+		0x000004da, 0x00000001, 0x000004ee, 0x00000002, 0x00000000, 0x03000000,
+		0x00000000, 0x00000016, 0x00000012, 0x00000008, 0x00000000, 0x03000000,
+		0x00000000, 0x00000018, 0x00000012, 0x00000010, 0x00000504, 0x06000002,
+		0x00000004, 0x00000512, 0x00000001, 0x00000527, 0x00000002, 0x00000000,
+		0x03000000, 0x00000000, 0x00000018, 0x00000012, 0x00000020, 0x00000000,
+		0x03000000, 0x00000000, 0x00000018, 0x00000012, 0x00000020, 0x0000053d,
+		0x06000003, 0x00000004, 0x0000054c, 0x00000001, 0x0000056a, 0x00000002,
+		0x00000582, 0x00000003, 0x0000059d, 0x01000000, 0x00000002, 0x00000010,
 	},
 	.strings =
 		"\0xdpctl_stats_key\0ifindex\0xdpctl_stats\0present\0packets\0bytes\0"
 		"aborted\0drop\0invalid\0pass\0redirect\0redirect_errors\0tx\0"
 		"tx_errors\0xmit_packets\0xmit_bytes\0xmit_errors\0xmit_full\0"
 		"exception_aborted\0exception_tx\0exception_redirect\0"
-		"exception_invalid\0xdpctl_qstats_key\0queue\0xdpctl_qstats\0"
+		"exception_invalid\0metered\0xdpctl_qstats_key\0queue\0xdpctl_qstats\0"
 		"xdpctl_prog_key\0xdpctl_prog\0fd\0expected_prog_id\0mode\0prog_id\0"
-		"link_id\0owner\0hw_prog_id\0tag\0name\0xdpctl_caps_key\0xdpctl_caps\0"
-		"xdp_features\0xdp_rx_metadata_features\0xdp_zc_max_segs\0source\0"
-		"rx_queues\0tx_queues\0max_rx_queues\0max_tx_queues\0driver\0"
+		"link_id\0owner\0hw_prog_id\0tag\0name\0required_features\0"
+		"required_rx_metadata_features\0required_actions\0state\0"
+		"dispatcher_prog_id\0xdpctl_caps_key\0xdpctl_caps\0xdp_features\0"
+		"xdp_rx_metadata_features\0xdp_zc_max_segs\0source\0rx_queues\0"
+		"tx_queues\0max_rx_queues\0max_tx_queues\0driver\0actions\0"
+		"xdpctl_attr_key\0xdpctl_attr\0command\0rings_num\0rings_size\0"
+		"enable_md\0md_btf_id\0md_type_id\0enable_meter\0md_users\0"
+		"placeholder_prog_id\0md_features\0xdpctl_port_key\0port\0"
+		"xdpctl_port\0devmap_id\0index_map_id\0xdpctl_rx_metadata\0"
+		"rx_timestamp\0rx_hash\0rx_hash_type\0vlan_proto\0vlan_tci\0valid\0"
 		"unsigned int\0unsigned long long\0xdpctl_mode\0XDPCTL_MODE_NATIVE\0"
 		"XDPCTL_MODE_GENERIC\0XDPCTL_MODE_OFFLOAD\0xdpctl_owner\0"
 		"XDPCTL_OWNER_MODULE\0XDPCTL_OWNER_LINK\0XDPCTL_OWNER_NETLINK\0"
-		"unsigned char\0char\0xdpctl_source\0XDPCTL_SOURCE_KERNEL\0"
-		"XDPCTL_SOURCE_DERIVED",
+		"XDPCTL_OWNER_REDIRECT\0unsigned char\0char\0xdpctl_action\0"
+		"XDPCTL_ACTION_ABORTED\0XDPCTL_ACTION_DROP\0XDPCTL_ACTION_PASS\0"
+		"XDPCTL_ACTION_TX\0XDPCTL_ACTION_REDIRECT\0xdpctl_state\0"
+		"XDPCTL_STATE_ACTIVE\0XDPCTL_STATE_INACTIVE\0xdpctl_source\0"
+		"XDPCTL_SOURCE_KERNEL\0XDPCTL_SOURCE_DERIVED\0xdpctl_command\0"
+		"XDPCTL_COMMAND_SETUP_REDIRECT\0XDPCTL_COMMAND_SETUP_MD\0"
+		"XDPCTL_COMMAND_SETUP_METER\0unsigned short",
 };
 
 const void *const xdpctl_btf = &btf;
 const u32 xdpctl_btf_size = sizeof(btf.words) + sizeof(btf.strings);
 
 static const struct nla_policy type_get_policy[] = {
-	[XDPCTL_A_TYPE_ID] = NLA_POLICY_RANGE(NLA_U32, 1, 4),
+	[XDPCTL_A_TYPE_ID] = NLA_POLICY_RANGE(NLA_U32, 1, 6),
 };
 
 static const struct nla_policy stats_get_policy[] = {
@@ -372,6 +588,9 @@ static const struct nla_policy prog_set_policy[] = {
 	[XDPCTL_A_PROG_FD] = { .type = NLA_U32 },
 	[XDPCTL_A_PROG_EXPECTED_PROG_ID] = NLA_POLICY_MIN(NLA_U32, 1),
 	[XDPCTL_A_PROG_MODE] = NLA_POLICY_MASK(NLA_U32, 0x7),
+	[XDPCTL_A_PROG_REQUIRED_FEATURES] = NLA_POLICY_MASK(NLA_U64, 0x7f),
+	[XDPCTL_A_PROG_REQUIRED_RX_METADATA_FEATURES] = NLA_POLICY_MASK(NLA_U64, 0x7),
+	[XDPCTL_A_PROG_REQUIRED_ACTIONS] = NLA_POLICY_MASK(NLA_U32, 0x1f),
 };
 
 static const struct nla_policy prog_del_policy[] = {
@@ -381,6 +600,38 @@ static const struct nla_policy prog_del_policy[] = {
 
 static const struct nla_policy caps_get_policy[] = {
 	[XDPCTL_A_CAPS_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy attr_get_policy[] = {
+	[XDPCTL_A_ATTR_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy attr_set_policy[] = {
+	[XDPCTL_A_ATTR_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[XDPCTL_A_ATTR_COMMAND] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
+	[XDPCTL_A_ATTR_RINGS_NUM] = { .type = NLA_U32 },
+	[XDPCTL_A_ATTR_RINGS_SIZE] = { .type = NLA_U32 },
+	[XDPCTL_A_ATTR_ENABLE_MD] = NLA_POLICY_MAX(NLA_U32, 1),
+	[XDPCTL_A_ATTR_ENABLE_METER] = NLA_POLICY_MAX(NLA_U32, 1),
+	[XDPCTL_A_ATTR_FD] = { .type = NLA_U32 },
+};
+
+static const struct nla_policy attr_del_policy[] = {
+	[XDPCTL_A_ATTR_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy port_get_policy[] = {
+	[XDPCTL_A_PORT_PORT] = NLA_POLICY_MAX(NLA_U32, 1023),
+};
+
+static const struct nla_policy port_set_policy[] = {
+	[XDPCTL_A_PORT_PORT] = NLA_POLICY_MAX(NLA_U32, 1023),
+	[XDPCTL_A_PORT_UPDATE] = NLA_POLICY_MAX(NLA_U32, 2),
+	[XDPCTL_A_PORT_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy port_del_policy[] = {
+	[XDPCTL_A_PORT_PORT] = NLA_POLICY_MAX(NLA_U32, 1023),
 };
 
 const struct genl_ops xdpctl_ops[] = {
@@ -437,12 +688,57 @@ const struct genl_ops xdpctl_ops[] = {
 		.policy = caps_get_policy,
 		.maxattr = ARRAY_SIZE(caps_get_policy) - 1,
 	},
+	{
+		.cmd = XDPCTL_CMD_ATTR_GET,
+		.doit = xdpctl_nl_get_doit,
+		.start = xdpctl_nl_get_start,
+		.dumpit = xdpctl_nl_get_dumpit,
+		.policy = attr_get_policy,
+		.maxattr = ARRAY_SIZE(attr_get_policy) - 1,
+	},
+	{
+		.cmd = XDPCTL_CMD_ATTR_SET,
+		.doit = xdpctl_nl_set_doit,
+		.policy = attr_set_policy,
+		.maxattr = ARRAY_SIZE(attr_set_policy) - 1,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = XDPCTL_CMD_ATTR_DEL,
+		.doit = xdpctl_nl_del_doit,
+		.policy = attr_del_policy,
+		.maxattr = ARRAY_SIZE(attr_del_policy) - 1,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = XDPCTL_CMD_PORT_GET,
+		.doit = xdpctl_nl_get_doit,
+		.start = xdpctl_nl_get_start,
+		.dumpit = xdpctl_nl_get_dumpit,
+		.policy = port_get_policy,
+		.maxattr = ARRAY_SIZE(port_get_policy) - 1,
+	},
+	{
+		.cmd = XDPCTL_CMD_PORT_SET,
+		.doit = xdpctl_nl_set_doit,
+		.policy = port_set_policy,
+		.maxattr = ARRAY_SIZE(port_set_policy) - 1,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = XDPCTL_CMD_PORT_DEL,
+		.doit = xdpctl_nl_del_doit,
+		.policy = port_del_policy,
+		.maxattr = ARRAY_SIZE(port_del_policy) - 1,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
 };
 
 const unsigned int xdpctl_n_ops = ARRAY_SIZE(xdpctl_ops);
 
 const struct genl_multicast_group xdpctl_mcgrps[] = {
 	[XDPCTL_NLGRP_MGMT] = { .name = XDPCTL_MCGRP_MGMT },
+	[XDPCTL_NLGRP_EXCEPTION] = { .name = XDPCTL_MCGRP_EXCEPTION },
 };
 
 const unsigned int xdpctl_n_mcgrps = ARRAY_SIZE(xdpctl_mcgrps);

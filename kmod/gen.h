@@ -45,13 +45,25 @@ struct xdpctl_field {
 };
 
 /**
+ * struct xdpctl_old_value - a value as it was in an earlier version, which is
+ * what the first bytes of it are now
+ * @size: its size
+ * @btf_id: its type in xdpctl_btf
+ * @mask: bits of present that it had
+ */
+struct xdpctl_old_value {
+	u32 size;
+	u32 btf_id;
+	u64 mask;
+};
+
+/**
  * struct xdpctl_type_desc - what the spec says of a control type
  * @name: its name as a map has it
  * @key_size: size of the key
  * @value_size: size of the value
- * @old_sizes: sizes that the value had in earlier versions; the value then was
- *	what the first bytes of it are now
- * @n_old_sizes: their number
+ * @old_values: the value in earlier versions
+ * @n_old_values: their number
  * @btf_key_id: type of the key in xdpctl_btf
  * @btf_value_id: type of the value in xdpctl_btf
  * @cmd_get: command TYPE-get
@@ -70,8 +82,8 @@ struct xdpctl_type_desc {
 	const char *name;
 	u32 key_size;
 	u32 value_size;
-	const u16 *old_sizes;
-	u8 n_old_sizes;
+	const struct xdpctl_old_value *old_values;
+	u8 n_old_values;
 	u32 btf_key_id;
 	u32 btf_value_id;
 	u8 cmd_get;
@@ -94,11 +106,15 @@ extern const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1];
 extern const void *const xdpctl_btf;
 extern const u32 xdpctl_btf_size;
 
+/* Types in it that are no key or value. */
+#define XDPCTL_BTF_RX_METADATA	17
+
 extern const struct genl_ops xdpctl_ops[];
 extern const unsigned int xdpctl_n_ops;
 
 enum {
 	XDPCTL_NLGRP_MGMT,
+	XDPCTL_NLGRP_EXCEPTION,
 };
 
 extern const struct genl_multicast_group xdpctl_mcgrps[];

@@ -8,14 +8,18 @@
 
 #include "ctrl.h"
 #include "drvstats.h"
+#include "sysbpf.h"
 
 static int __init xdpctl_init(void)
 {
 	int err;
 
-	err = xdpctl_exception_init();
+	err = xdpctl_sysbpf_init();
 	if (err)
 		return err;
+	err = xdpctl_exception_init();
+	if (err)
+		goto err_sysbpf;
 	err = xdpctl_drvstats_selftest();
 	if (err)
 		goto err_exception;
@@ -47,6 +51,8 @@ err_prog:
 	xdpctl_prog_exit();
 err_exception:
 	xdpctl_exception_exit();
+err_sysbpf:
+	xdpctl_sysbpf_exit();
 	return err;
 }
 
@@ -58,6 +64,7 @@ static void __exit xdpctl_exit(void)
 	xdpctl_ctrl_exit();
 	xdpctl_prog_exit();
 	xdpctl_exception_exit();
+	xdpctl_sysbpf_exit();
 	/*
 	 * The last module_put() of a request is called by its task work, the
 	 * tail of which still runs in the text of this module.

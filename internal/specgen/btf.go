@@ -14,8 +14,12 @@ type BTF struct {
 	// Raw is in little-endian order.
 	Raw []byte
 
-	// IDs are the type ids of key and value, by control type.
-	IDs map[*ControlType]BTFIDs
+	// IDs are the type ids of key and value, by control type; Structs are
+	// those of the other structs.
+	// Those of older values are in Old, in the order of OldSizes.
+	IDs     map[*ControlType]BTFIDs
+	Old     map[*ControlType][]btf.TypeID
+	Structs map[*PlainStruct]btf.TypeID
 }
 
 // BTFIDs are the type ids of a key and a value.
@@ -25,8 +29,8 @@ type BTFIDs struct {
 
 // btfBuilder makes types, each once.
 type btfBuilder struct {
-	u8, u32, u64, char *btf.Int
-	enums              map[*Enum]*btf.Enum
+	u8, u16, u32, u64, char *btf.Int
+	enums                   map[*Enum]*btf.Enum
 }
 
 // NewBTF describes the keys and values of f. It has plain types only: integers,
@@ -34,6 +38,7 @@ type btfBuilder struct {
 func NewBTF(f *Family) (*BTF, error) {
 	tb := btfBuilder{
 		u8:    &btf.Int{Name: "unsigned char", Size: 1, Encoding: btf.Unsigned},
+		u16:   &btf.Int{Name: "unsigned short", Size: 2, Encoding: btf.Unsigned},
 		u32:   &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned},
 		u64:   &btf.Int{Name: "unsigned long long", Size: 8, Encoding: btf.Unsigned},
 		char:  &btf.Int{Name: "char", Size: 1, Encoding: btf.Char},
@@ -44,6 +49,7 @@ func NewBTF(f *Family) (*BTF, error) {
 		return nil, fmt.Errorf("make BTF: %w", err)
 	}
 	ids := map[*ControlType]BTFIDs{}
+	old := map[*ControlType][]btf.TypeID{}
 	for _, t := range f.Types {
 		name := f.Name + "_" + cName(t.Base)
 		key, err := b.Add(tb.structType(f, name+"_key", t.Key))
@@ -55,12 +61,27 @@ func NewBTF(f *Family) (*BTF, error) {
 			return nil, fmt.Errorf("make BTF of %s: %w", t.Name, err)
 		}
 		ids[t] = BTFIDs{key, value}
+		for _, size := range t.OldSizes {
+			id, err := b.Add(tb.structType(f, name, t.Value.Cut(size)))
+			if err != nil {
+				return nil, fmt.Errorf("make BTF of older %s: %w", t.Name, err)
+			}
+			old[t] = append(old[t], id)
+		}
+	}
+	structs := map[*PlainStruct]btf.TypeID{}
+	for _, s := range f.Structs {
+		id, err := b.Add(tb.structType(f, f.Name+"_"+cName(s.Name), s.Struct))
+		if err != nil {
+			return nil, fmt.Errorf("make BTF of %s: %w", s.Name, err)
+		}
+		structs[s] = id
 	}
 	raw, err := b.Marshal(nil, &btf.MarshalOptions{Order: binary.LittleEndian})
 	if err != nil {
 		return nil, fmt.Errorf("make BTF: %w", err)
 	}
-	return &BTF{raw, ids}, nil
+	return &BTF{raw, ids, old, structs}, nil
 }
 
 func (tb *btfBuilder) structType(f *Family, name string, s Struct) *btf.Struct {
@@ -88,6 +109,8 @@ func (tb *btfBuilder) memberType(f *Family, m Member) btf.Type {
 		return &btf.Array{Index: tb.u32, Type: tb.u8, Nelems: uint32(m.Count)}
 	case m.Elem == 8:
 		return tb.u64
+	case m.Elem == 2:
+		return tb.u16
 	case m.Attr.Enum != nil:
 		return tb.enumType(f, m.Attr.Enum)
 	default:

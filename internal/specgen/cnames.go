@@ -54,7 +54,7 @@ func attrMacro(f *Family, a *Attr) string {
 
 // cDecl returns the declaration of a member.
 func cDecl(m Member) string {
-	decl := map[int]string{1: "__u8", 4: "__u32", 8: "__u64"}[m.Elem]
+	decl := map[int]string{1: "__u8", 2: "__u16", 4: "__u32", 8: "__u64"}[m.Elem]
 	if m.Attr != nil && m.Attr.Kind == KindString {
 		decl = "char"
 	}
@@ -251,7 +251,7 @@ type RequestOp struct {
 func (f *Family) RequestOps() []RequestOp {
 	var out []RequestOp
 	for _, o := range f.Ops {
-		if o.Notify != nil {
+		if o.Notify != nil || o.Event != nil {
 			continue
 		}
 		r := RequestOp{o, o.Verb(), true}

@@ -125,11 +125,12 @@ func strNote(a *Attr) string {
 	return ""
 }
 
-// presenceMask returns the bits of the attributes that stand in reply or set.
+// presenceMask returns the bits of the attributes that stand in reply or set, or
+// of all.
 func presenceMask(s Struct, where string) string {
 	var mask uint64
 	for _, m := range s.Attrs() {
-		if where == "reply" && m.Reply || where == "set" && m.Set {
+		if where == "reply" && m.Reply || where == "set" && m.Set || where == "all" {
 			mask |= 1 << m.Attr.ID
 		}
 	}

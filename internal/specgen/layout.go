@@ -20,7 +20,7 @@ type Member struct {
 
 	Offset int
 
-	// Elem is the size of an element, 1, 4 or 8; Count is the number of
+	// Elem is the size of an element, 1, 2, 4 or 8; Count is the number of
 	// elements of an array, or 0.
 	Elem  int
 	Count int
@@ -50,6 +50,8 @@ func (s Struct) Attrs() []Member {
 func newMember(a *Attr) Member {
 	m := Member{Attr: a, Name: cName(a.Name)}
 	switch a.Kind {
+	case KindU16:
+		m.Elem = 2
 	case KindU32:
 		m.Elem = 4
 	case KindU64:

@@ -22,9 +22,12 @@ type Family struct {
 	Groups  []SpecMcastGroup
 	Types   []*ControlType
 
-	// Objects are what operations NAME-get return that belong to no
-	// control type.
+	// Objects are what operations NAME-get return, and what events NAME-ntf
+	// tell, that belong to no control type.
 	Objects []*Object
+
+	// Structs are laid out as the specification says.
+	Structs []*PlainStruct
 }
 
 // Const is a named number.
@@ -32,6 +35,13 @@ type Const struct {
 	Name  string
 	Doc   string
 	Value uint64
+}
+
+// PlainStruct is a struct that is no key or value.
+type PlainStruct struct {
+	Name string
+	Doc  string
+	Struct
 }
 
 // Enum is an enum or flags.
@@ -69,6 +79,7 @@ type Kind string
 
 // Kinds of attributes.
 const (
+	KindU16    Kind = "u16" // in structs only
 	KindU32    Kind = "u32"
 	KindU64    Kind = "u64"
 	KindString Kind = "string"
@@ -128,6 +139,7 @@ type Op struct {
 	AdminPerm bool
 	Do, Dump  *Msg
 	Notify    *Op
+	Event     []*Attr
 	Group     string
 }
 
@@ -217,11 +229,35 @@ func (f *Family) addDefinitions(s *Spec) error {
 				return err
 			}
 			f.Enums = append(f.Enums, e)
+		case "struct":
+			ps, err := newPlainStruct(d)
+			if err != nil {
+				return fmt.Errorf("definition %s: %w", d.Name, err)
+			}
+			f.Structs = append(f.Structs, ps)
 		default:
 			return fmt.Errorf("definition %s: unknown type %q", d.Name, d.Type)
 		}
 	}
 	return nil
+}
+
+func newPlainStruct(d SpecDef) (*PlainStruct, error) {
+	var members []Member
+	for _, m := range d.Members {
+		a := &Attr{Name: m.Name, Doc: oneLine(m.Doc), Kind: Kind(m.Type)}
+		switch a.Kind {
+		case KindU16, KindU32, KindU64:
+			members = append(members, newMember(a))
+		default:
+			return nil, fmt.Errorf("member %s: unknown type %q", m.Name, m.Type)
+		}
+	}
+	s, err := layOut(members)
+	if err != nil {
+		return nil, err
+	}
+	return &PlainStruct{d.Name, oneLine(d.Doc), s}, nil
 }
 
 func newEnum(d SpecDef) (*Enum, error) {

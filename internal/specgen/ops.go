@@ -59,17 +59,20 @@ func (f *Family) newOp(so SpecOp, cmd int) (*Op, error) {
 		o.AdminPerm = true
 	}
 	if so.Notify != "" {
-		if so.Do != nil || so.Dump != nil {
+		if so.Do != nil || so.Dump != nil || so.Event != nil {
 			return nil, fmt.Errorf("a notification has neither do nor dump")
 		}
-		return o, nil
-	}
-	if so.McastGroup != "" {
-		return nil, fmt.Errorf("mcgrp without notify")
+		return o, f.checkGroup(o)
 	}
 	o.Set = f.Set(so.AttributeSet)
 	if o.Set == nil {
 		return nil, fmt.Errorf("no attribute set %q", so.AttributeSet)
+	}
+	if so.Event != nil {
+		return o, f.newEvent(o, so)
+	}
+	if so.McastGroup != "" {
+		return nil, fmt.Errorf("mcgrp without notify or event")
 	}
 	if so.Do == nil && so.Dump == nil {
 		return nil, fmt.Errorf("neither do nor dump")
@@ -82,6 +85,24 @@ func (f *Family) newOp(so SpecOp, cmd int) (*Op, error) {
 		return nil, fmt.Errorf("dump: %w", err)
 	}
 	return o, nil
+}
+
+func (f *Family) newEvent(o *Op, so SpecOp) error {
+	if so.Do != nil || so.Dump != nil {
+		return fmt.Errorf("an event has neither do nor dump")
+	}
+	var err error
+	if o.Event, err = lookupAttrs(o.Set, so.Event.Attributes); err != nil {
+		return fmt.Errorf("event: %w", err)
+	}
+	return f.checkGroup(o)
+}
+
+func (f *Family) checkGroup(o *Op) error {
+	if !slices.ContainsFunc(f.Groups, func(g SpecMcastGroup) bool { return g.Name == o.Group }) {
+		return fmt.Errorf("no multicast group %q", o.Group)
+	}
+	return nil
 }
 
 func newMsg(set *AttrSet, sm *SpecMsg) (*Msg, error) {
@@ -120,8 +141,5 @@ func (f *Family) resolveNotify(o *Op, name string) error {
 		return fmt.Errorf("notify: no operation %q with a do", name)
 	}
 	o.Set = o.Notify.Set
-	if !slices.ContainsFunc(f.Groups, func(g SpecMcastGroup) bool { return g.Name == o.Group }) {
-		return fmt.Errorf("no multicast group %q", o.Group)
-	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Spec struct {
 	McastGroups   SpecMcastGroups `yaml:"mcast-groups"`
 }
 
-// SpecDef is an entry of definitions: a const, an enum or flags.
+// SpecDef is an entry of definitions: a const, an enum, flags or a struct.
 type SpecDef struct {
 	Type       string      `yaml:"type"`
 	Name       string      `yaml:"name"`
@@ -30,6 +30,7 @@ type SpecDef struct {
 	Value      *uint64     `yaml:"value"`
 	ValueStart uint64      `yaml:"value-start"`
 	Entries    []SpecEntry `yaml:"entries"`
+	Members    []SpecAttr  `yaml:"members"`
 }
 
 // SpecEntry is an entry of an enum or of flags.
@@ -78,6 +79,9 @@ type SpecOp struct {
 	Dump         *SpecMsg `yaml:"dump"`
 	Notify       string   `yaml:"notify"`
 	McastGroup   string   `yaml:"mcgrp"`
+
+	// Event is what a notification consists of that is about no table.
+	Event *SpecAttrs `yaml:"event"`
 }
 
 // SpecMsg is a request with its reply.

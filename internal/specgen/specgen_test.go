@@ -156,8 +156,8 @@ func TestAnchors(t *testing.T) {
 	if diff := cmp.Diff(names(get.Do.Reply), names(set.Do.Reply)); diff != "" {
 		t.Errorf("alias of a mapping: (-get +set)\n%s", diff)
 	}
-	if got := len(get.Do.Reply); got != 9 {
-		t.Errorf("prog-get replies with %d attributes, want 9", got)
+	if got := len(get.Do.Reply); got != 14 {
+		t.Errorf("prog-get replies with %d attributes, want 14", got)
 	}
 }
 
@@ -355,8 +355,8 @@ func TestGenerateSmall(t *testing.T) {
 		all[f.Path] = string(f.Data)
 	}
 	for _, tc := range []struct{ path, want string }{
-		{"kmod/gen.c", "static const u16 port_old_sizes[] = { 40 };"},
-		{"kmod/gen.c", ".n_old_sizes = ARRAY_SIZE(port_old_sizes),"},
+		{"kmod/gen.c", "port_old_values[] = {\n\t{ 40, 3, 0x30 },\n};"},
+		{"kmod/gen.c", ".n_old_values = ARRAY_SIZE(port_old_values),"},
 		{"kmod/gen.c", "[XDPCTL_A_PORT_LABEL] ="},
 		{"kmod/uapi/xdpctl.h", "#define XDPCTL_PORT_VALUE_SIZE_1\t40"},
 		{"family/zz_meta.go", "OldSizes: []int{40},"},
@@ -376,7 +376,7 @@ func TestPolicy(t *testing.T) {
 		{"prog", "queue", "{ .type = NLA_U32 }"},
 		{"prog", "update", "NLA_POLICY_MAX(NLA_U32, 2)"},
 		{"prog", "mode", "NLA_POLICY_MASK(NLA_U32, 0x7)"},
-		{"prog", "owner", "NLA_POLICY_RANGE(NLA_U32, 1, 3)"},
+		{"prog", "owner", "NLA_POLICY_RANGE(NLA_U32, 1, 4)"},
 		{"prog", "name", "{ .type = NLA_NUL_STRING, .len = 15 }"},
 		{"prog", "tag", "NLA_POLICY_EXACT_LEN(8)"},
 		{"stats", "packets", "{ .type = NLA_U64 }"},

@@ -39,14 +39,18 @@ type ControlType struct {
 	OldSizes []int
 }
 
-// Object is what an operation NAME-get returns that belongs to no control type.
+// Object is what an operation NAME-get returns, or an event NAME-ntf tells, that
+// belongs to no control type.
 type Object struct {
 	Name  string
 	Doc   string
-	Get   *Op
+	Get   *Op // or the event
 	Set   *AttrSet
 	Value Struct
 }
+
+// IsEvent tells whether o is what an event tells.
+func (o *Object) IsEvent() bool { return o.Get.Event != nil }
 
 func (f *Family) addTypes() error {
 	e := f.Enum(ctrlTypeEnum)
@@ -189,6 +193,17 @@ func (t *ControlType) addOldSizes(f *Family) error {
 	return nil
 }
 
+// Cut returns the struct as it was when it had size bytes.
+func (s Struct) Cut(size int) Struct {
+	out := Struct{Size: size}
+	for _, m := range s.Members {
+		if m.Offset < size {
+			out.Members = append(out.Members, m)
+		}
+	}
+	return out
+}
+
 // boundary tells whether a struct that was cut off at size would have been
 // whole.
 func (s Struct) boundary(size int) bool {
@@ -233,14 +248,20 @@ func (f *Family) addObjects(bases map[string]bool) error {
 			}
 			continue
 		}
-		if o.Verb() != "get" || o.Do == nil {
+		var reply, request []*Attr
+		switch {
+		case o.Event != nil && o.Verb() == "ntf":
+			reply = o.Event
+		case o.Verb() == "get" && o.Do != nil:
+			reply, request = o.Do.Reply, o.Do.Request
+		default:
 			return fmt.Errorf("operation %s belongs to no control type and is no -get with a do", o.Name)
 		}
 		members := []Member{{Name: presentName, Elem: 8}}
-		for _, a := range sortAttrs(o.Do.Reply) {
+		for _, a := range sortAttrs(reply) {
 			m := newMember(a)
 			m.Reply = true
-			m.Set = slices.Contains(o.Do.Request, a)
+			m.Set = slices.Contains(request, a)
 			members = append(members, m)
 		}
 		value, err := layOut(members)

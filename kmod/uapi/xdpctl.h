@@ -7,11 +7,11 @@
 #include <linux/types.h>
 
 /*
- * Control of XDP: statistics, programs and capabilities of netdevs. Each
- * control type (enum ctrl-type) is a table from a key to a value. The
- * operation TYPE-get reads it (do is lookup, dump is iterate), TYPE-set
- * updates, TYPE-del deletes. The same tables are served as BPF control maps,
- * created with bpf(2) on a netdev of kind xdpctl.
+ * Control of XDP: statistics, settings, programs, capabilities and ports of
+ * netdevs. Each control type (enum ctrl-type) is a table from a key to a
+ * value. The operation TYPE-get reads it (do is lookup, dump is iterate),
+ * TYPE-set updates, TYPE-del deletes. The same tables are served as BPF
+ * control maps, created with bpf(2) on a netdev of kind xdpctl.
  *
  * Netlink door: generic netlink family XDPCTL_FAMILY_NAME. Operation NAME-get
  * is the command XDPCTL_CMD_NAME_GET, and so on; it has the attributes
@@ -37,6 +37,21 @@
 /* In a key, the whole device instead of one RX queue. */
 #define XDPCTL_QUEUE_ALL	0xffffffff
 
+/* Size of struct xdpctl_stats before metered. */
+#define XDPCTL_STATS_VALUE_SIZE_1	152
+
+/* Size of struct xdpctl_qstats before metered. */
+#define XDPCTL_QSTATS_VALUE_SIZE_1	120
+
+/* Size of struct xdpctl_prog before required-features. */
+#define XDPCTL_PROG_VALUE_SIZE_1	64
+
+/* Size of struct xdpctl_caps before actions. */
+#define XDPCTL_CAPS_VALUE_SIZE_1	80
+
+/* Ports that the table of a network namespace has, numbered from 0. */
+#define XDPCTL_PORTS	1024
+
 /**
  * enum xdpctl_ctrl_type - Control types. The attribute set and operations of
  *   xdp-NAME are NAME's.
@@ -44,12 +59,16 @@
  * @XDPCTL_CTRL_TYPE_XDP_QSTATS: XDP counters of one RX queue of a netdev.
  * @XDPCTL_CTRL_TYPE_XDP_PROG: XDP programs attached to a netdev.
  * @XDPCTL_CTRL_TYPE_XDP_CAPS: What XDP can do on a netdev.
+ * @XDPCTL_CTRL_TYPE_XDP_ATTR: XDP settings of a netdev.
+ * @XDPCTL_CTRL_TYPE_XDP_PORT: The table of ports for multi-port TX.
  */
 enum xdpctl_ctrl_type {
 	XDPCTL_CTRL_TYPE_XDP_STATS = 1,
 	XDPCTL_CTRL_TYPE_XDP_QSTATS,
 	XDPCTL_CTRL_TYPE_XDP_PROG,
 	XDPCTL_CTRL_TYPE_XDP_CAPS,
+	XDPCTL_CTRL_TYPE_XDP_ATTR,
+	XDPCTL_CTRL_TYPE_XDP_PORT,
 
 	/* private: */
 	__XDPCTL_CTRL_TYPE_MAX,
@@ -103,11 +122,56 @@ enum xdpctl_mode {
  * @XDPCTL_OWNER_MODULE: This family, through either door.
  * @XDPCTL_OWNER_LINK: A BPF link of somebody else.
  * @XDPCTL_OWNER_NETLINK: rtnetlink (IFLA_XDP), nobody in particular.
+ * @XDPCTL_OWNER_REDIRECT: This family, for the sake of setup-redirect alone. A
+ *   placeholder that passes every frame, and makes room for a program attached
+ *   through this family.
  */
 enum xdpctl_owner {
 	XDPCTL_OWNER_MODULE = 1,
 	XDPCTL_OWNER_LINK,
 	XDPCTL_OWNER_NETLINK,
+	XDPCTL_OWNER_REDIRECT,
+};
+
+/**
+ * enum xdpctl_state - State of the program of an RX queue.
+ * @XDPCTL_STATE_ACTIVE: It runs on the frames of its queue.
+ * @XDPCTL_STATE_INACTIVE: The netdev has no such queue at present.
+ */
+enum xdpctl_state {
+	XDPCTL_STATE_ACTIVE = 1,
+	XDPCTL_STATE_INACTIVE,
+};
+
+/**
+ * enum xdpctl_command - What an update of xdp-attr sets.
+ * @XDPCTL_COMMAND_SETUP_REDIRECT: Whether frames can be redirected to the
+ *   netdev though it has no XDP program, and the TX rings for them, by
+ *   rings-num and rings-size.
+ * @XDPCTL_COMMAND_SETUP_MD: RX metadata, by enable-md.
+ * @XDPCTL_COMMAND_SETUP_METER: The counters of verdicts, by enable-meter.
+ */
+enum xdpctl_command {
+	XDPCTL_COMMAND_SETUP_REDIRECT = 1,
+	XDPCTL_COMMAND_SETUP_MD,
+	XDPCTL_COMMAND_SETUP_METER,
+};
+
+/**
+ * enum xdpctl_action - XDP actions. Bit n is the action n of enum xdp_action.
+ * @XDPCTL_ACTION_ABORTED: XDP_ABORTED.
+ * @XDPCTL_ACTION_DROP: XDP_DROP.
+ * @XDPCTL_ACTION_PASS: XDP_PASS.
+ * @XDPCTL_ACTION_TX: XDP_TX. A veth sends frames back only while its peer has
+ *   NAPI.
+ * @XDPCTL_ACTION_REDIRECT: XDP_REDIRECT.
+ */
+enum xdpctl_action {
+	XDPCTL_ACTION_ABORTED = 1,
+	XDPCTL_ACTION_DROP = 2,
+	XDPCTL_ACTION_PASS = 4,
+	XDPCTL_ACTION_TX = 8,
+	XDPCTL_ACTION_REDIRECT = 16,
 };
 
 /**
@@ -192,6 +256,7 @@ enum {
 	XDPCTL_A_STATS_EXCEPTION_TX,
 	XDPCTL_A_STATS_EXCEPTION_REDIRECT,
 	XDPCTL_A_STATS_EXCEPTION_INVALID,
+	XDPCTL_A_STATS_METERED,
 
 	__XDPCTL_A_STATS_MAX,
 	XDPCTL_A_STATS_MAX = (__XDPCTL_A_STATS_MAX - 1)
@@ -211,6 +276,11 @@ enum {
 	XDPCTL_A_PROG_HW_PROG_ID,
 	XDPCTL_A_PROG_TAG,
 	XDPCTL_A_PROG_NAME,
+	XDPCTL_A_PROG_REQUIRED_FEATURES,
+	XDPCTL_A_PROG_REQUIRED_RX_METADATA_FEATURES,
+	XDPCTL_A_PROG_REQUIRED_ACTIONS,
+	XDPCTL_A_PROG_STATE,
+	XDPCTL_A_PROG_DISPATCHER_PROG_ID,
 
 	__XDPCTL_A_PROG_MAX,
 	XDPCTL_A_PROG_MAX = (__XDPCTL_A_PROG_MAX - 1)
@@ -228,9 +298,52 @@ enum {
 	XDPCTL_A_CAPS_MAX_RX_QUEUES,
 	XDPCTL_A_CAPS_MAX_TX_QUEUES,
 	XDPCTL_A_CAPS_DRIVER,
+	XDPCTL_A_CAPS_ACTIONS,
 
 	__XDPCTL_A_CAPS_MAX,
 	XDPCTL_A_CAPS_MAX = (__XDPCTL_A_CAPS_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_ATTR_IFINDEX = 1,
+	XDPCTL_A_ATTR_PAD,
+	XDPCTL_A_ATTR_COMMAND,
+	XDPCTL_A_ATTR_RINGS_NUM,
+	XDPCTL_A_ATTR_RINGS_SIZE,
+	XDPCTL_A_ATTR_ENABLE_MD,
+	XDPCTL_A_ATTR_MD_BTF_ID,
+	XDPCTL_A_ATTR_MD_TYPE_ID,
+	XDPCTL_A_ATTR_ENABLE_METER,
+	XDPCTL_A_ATTR_FD,
+	XDPCTL_A_ATTR_MD_USERS,
+	XDPCTL_A_ATTR_PLACEHOLDER_PROG_ID,
+	XDPCTL_A_ATTR_MD_FEATURES,
+
+	__XDPCTL_A_ATTR_MAX,
+	XDPCTL_A_ATTR_MAX = (__XDPCTL_A_ATTR_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_PORT_PORT = 1,
+	XDPCTL_A_PORT_UPDATE,
+	XDPCTL_A_PORT_IFINDEX,
+	XDPCTL_A_PORT_DEVMAP_ID,
+	XDPCTL_A_PORT_INDEX_MAP_ID,
+
+	__XDPCTL_A_PORT_MAX,
+	XDPCTL_A_PORT_MAX = (__XDPCTL_A_PORT_MAX - 1)
+};
+
+enum {
+	XDPCTL_A_EXCEPTION_IFINDEX = 1,
+	XDPCTL_A_EXCEPTION_PAD,
+	XDPCTL_A_EXCEPTION_PROG_ID,
+	XDPCTL_A_EXCEPTION_ACTION,
+	XDPCTL_A_EXCEPTION_COUNT,
+	XDPCTL_A_EXCEPTION_QUEUE,
+
+	__XDPCTL_A_EXCEPTION_MAX,
+	XDPCTL_A_EXCEPTION_MAX = (__XDPCTL_A_EXCEPTION_MAX - 1)
 };
 
 enum {
@@ -242,12 +355,22 @@ enum {
 	XDPCTL_CMD_PROG_DEL,
 	XDPCTL_CMD_PROG_NTF,
 	XDPCTL_CMD_CAPS_GET,
+	XDPCTL_CMD_ATTR_GET,
+	XDPCTL_CMD_ATTR_SET,
+	XDPCTL_CMD_ATTR_DEL,
+	XDPCTL_CMD_ATTR_NTF,
+	XDPCTL_CMD_PORT_GET,
+	XDPCTL_CMD_PORT_SET,
+	XDPCTL_CMD_PORT_DEL,
+	XDPCTL_CMD_PORT_NTF,
+	XDPCTL_CMD_EXCEPTION_NTF,
 
 	__XDPCTL_CMD_MAX,
 	XDPCTL_CMD_MAX = (__XDPCTL_CMD_MAX - 1)
 };
 
 #define XDPCTL_MCGRP_MGMT	"mgmt"
+#define XDPCTL_MCGRP_EXCEPTION	"exception"
 
 /**
  * struct xdpctl_stats_key - key of control type xdp_stats
@@ -281,6 +404,8 @@ struct xdpctl_stats_key {
  * @exception_redirect: Exceptions with action XDP_REDIRECT.
  * @exception_invalid: Exceptions with an action that is no XDP action, or that
  *   has no business there.
+ * @metered: Bit n is set if the attribute with id n was counted by the meter
+ *   (setup-meter), since it was switched on. Absent while there is no meter.
  */
 struct xdpctl_stats {
 	__u64 present;
@@ -302,6 +427,7 @@ struct xdpctl_stats {
 	__u64 exception_tx;
 	__u64 exception_redirect;
 	__u64 exception_invalid;
+	__u64 metered;
 };
 
 /**
@@ -332,6 +458,8 @@ struct xdpctl_qstats_key {
  * @xmit_bytes: Bytes in those frames.
  * @xmit_errors: Frames handed to ndo_xdp_xmit and not sent.
  * @xmit_full: Those of xmit-errors for which the TX ring was full.
+ * @metered: Bit n is set if the attribute with id n was counted by the meter
+ *   (setup-meter), since it was switched on. Absent while there is no meter.
  */
 struct xdpctl_qstats {
 	__u64 present;
@@ -349,6 +477,7 @@ struct xdpctl_qstats {
 	__u64 xmit_bytes;
 	__u64 xmit_errors;
 	__u64 xmit_full;
+	__u64 metered;
 };
 
 /**
@@ -378,6 +507,16 @@ struct xdpctl_prog_key {
  * @tag: Tag of the program, the kernel's hash of its instructions.
  * @name: Name of the program.
  * @pad0: padding, 0
+ * @required_features: XDP features that the program needs. An update is
+ *   refused if the netdev lacks one in the mode asked for.
+ * @required_rx_metadata_features: RX metadata features that the program needs.
+ * @required_actions: XDP actions that the program needs.
+ * @state: State of the program of an RX queue; absent for that of the whole
+ *   netdev.
+ * @dispatcher_prog_id: Id of the program that the netdev has in the place of
+ *   this one, and that calls the program of each RX queue. Absent while no
+ *   queue has a program of its own.
+ * @pad1: padding, 0
  */
 struct xdpctl_prog {
 	__u64 present;
@@ -391,6 +530,12 @@ struct xdpctl_prog {
 	__u8 tag[8];
 	char name[16];
 	__u32 pad0;
+	__u64 required_features;
+	__u64 required_rx_metadata_features;
+	__u32 required_actions;
+	__u32 state;
+	__u32 dispatcher_prog_id;
+	__u32 pad1;
 };
 
 /**
@@ -415,6 +560,9 @@ struct xdpctl_caps_key {
  * @max_rx_queues: RX queues that the netdev was made with.
  * @max_tx_queues: TX queues that the netdev was made with.
  * @driver: Name of the driver; absent where there is none.
+ * @actions: XDP actions that do in native mode what they say, in the present
+ *   settings; absent where xdp-features lacks basic.
+ * @pad0: padding, 0
  */
 struct xdpctl_caps {
 	__u64 present;
@@ -427,6 +575,103 @@ struct xdpctl_caps {
 	__u32 max_rx_queues;
 	__u32 max_tx_queues;
 	char driver[32];
+	__u32 actions;
+	__u32 pad0;
+};
+
+/**
+ * struct xdpctl_attr_key - key of control type xdp_attr
+ * @ifindex: The netdev.
+ */
+struct xdpctl_attr_key {
+	__u32 ifindex;
+};
+
+/**
+ * struct xdpctl_attr - value of control type xdp_attr
+ * @present: bit n is set if the attribute with id n is there
+ * @command: What an update sets. Never reported.
+ * @rings_num: TX rings for frames redirected here. In an update the least
+ *   number that will do, or 0 to undo setup-redirect; reported as the number
+ *   there is, 0 without setup-redirect.
+ * @rings_size: Frames that such a ring holds. In an update the least number
+ *   that will do, 0 or absent for any; reported as the number there is, absent
+ *   where the driver does not tell.
+ * @enable_md: 1 turns the RX metadata of the netdev on and 0 off; it stays on
+ *   until all who turned it on have turned it off.
+ * @md_btf_id: BTF object that describes the metadata; absent while it is off.
+ * @md_type_id: BTF type in md-btf-id, a struct, of the metadata; absent while
+ *   it is off.
+ * @enable_meter: 1 turns the counters of verdicts on and 0 off.
+ * @fd: File descriptor, in the caller, of the program to count the verdicts
+ *   of, where somebody else attached it. Never reported.
+ * @md_users: How many have turned the metadata on.
+ * @placeholder_prog_id: Id of the program that setup-redirect put on the
+ *   netdev; absent without one, and while another program has its place.
+ * @md_features: RX metadata that is on.
+ */
+struct xdpctl_attr {
+	__u64 present;
+	__u32 command;
+	__u32 rings_num;
+	__u32 rings_size;
+	__u32 enable_md;
+	__u32 md_btf_id;
+	__u32 md_type_id;
+	__u32 enable_meter;
+	__u32 fd;
+	__u32 md_users;
+	__u32 placeholder_prog_id;
+	__u64 md_features;
+};
+
+/**
+ * struct xdpctl_port_key - key of control type xdp_port
+ * @port: Number of the port.
+ */
+struct xdpctl_port_key {
+	__u32 port;
+};
+
+/**
+ * struct xdpctl_port - value of control type xdp_port
+ * @present: bit n is set if the attribute with id n is there
+ * @ifindex: The netdev. A netdev has at most one port. Absent in a
+ *   notification of a port that is free.
+ * @devmap_id: Id of the devmap from port to netdev.
+ * @index_map_id: Id of the hash map from ifindex to port, both u32.
+ * @pad0: padding, 0
+ */
+struct xdpctl_port {
+	__u64 present;
+	__u32 ifindex;
+	__u32 devmap_id;
+	__u32 index_map_id;
+	__u32 pad0;
+};
+
+
+/**
+ * struct xdpctl_rx_metadata - What a program that uses xdpctl_rx_metadata.h
+ *   puts in front of a frame: the RX metadata of a netdev with setup-md.
+ *   attr-get names the BTF type of it, so that nobody needs to compile it in.
+ * @rx_timestamp: Nanoseconds of the netdev's clock.
+ * @rx_hash: Hash of the flow.
+ * @rx_hash_type: What the hash is of, bits of the kernel's enum
+ *   xdp_rss_hash_type.
+ * @vlan_proto: Protocol of the VLAN tag, 0x8100 or 0x88a8, in the byte order
+ *   of the machine.
+ * @vlan_tci: VLAN tag, whose lower 12 bits are the VLAN id.
+ * @valid: Which of them the frame has, bits of enum xdpctl_xdp_rx_metadata.
+ *   The others are 0.
+ */
+struct xdpctl_rx_metadata {
+	__u64 rx_timestamp;
+	__u32 rx_hash;
+	__u32 rx_hash_type;
+	__u16 vlan_proto;
+	__u16 vlan_tci;
+	__u32 valid;
 };
 
 #endif /* _UAPI_LINUX_XDPCTL_H */
