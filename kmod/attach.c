@@ -12,6 +12,7 @@
 
 #include "attach.h"
 #include "bpf_internal.h"
+#include "meter.h"
 
 /*
  * Serialises attach, replace and detach, as well as the settings of xdp_attr,
@@ -33,6 +34,12 @@ static LIST_HEAD(gone);
  * there and not yet in the books. Set under RTNL.
  */
 static const struct net_device *attaching;
+
+/*
+ * The attachment whose link gets another program, which is not in the books
+ * yet. Under RTNL.
+ */
+static const struct xdpctl_attachment *replacing;
 
 static void gone_work(struct work_struct *work);
 static void reap_work(struct work_struct *work);
@@ -76,6 +83,7 @@ static void attachment_unlist(struct xdpctl_attachment *a)
 	ASSERT_RTNL();
 	list_del(&a->list);
 	a->xd->attachment = NULL;
+	RCU_INIT_POINTER(a->xd->queues, NULL);
 	a->xd = NULL;
 }
 
@@ -91,8 +99,24 @@ static void attachment_is_gone(struct xdpctl_attachment *a)
 	queue_work(prog_wq, &gone_wk);
 }
 
+static void attachment_is_lost(struct xdpctl_attachment *a)
+{
+	ASSERT_RTNL();
+	a->lost = true;
+	RCU_INIT_POINTER(a->xd->queues, NULL);
+	xdpctl_net_changed(dev_net(a->xd->dev));
+}
+
+static void reap_attachment(struct xdpctl_attachment *a)
+{
+	if (!attachment_is_live(a))
+		attachment_is_gone(a);
+	else if (!a->lost && !xdpctl_attachment_top(a))
+		attachment_is_lost(a);
+}
+
 /**
- * xdpctl_reap_dev() - let go of an attachment that was detached
+ * xdpctl_reap_dev() - let go of what somebody else took off a netdev
  * @dev: the netdev
  *
  * Context: RTNL.
@@ -101,8 +125,9 @@ void xdpctl_reap_dev(const struct net_device *dev)
 {
 	struct xdpctl_attachment *a = xdpctl_attachment_find(dev);
 
-	if (a && !attachment_is_live(a))
-		attachment_is_gone(a);
+	/* Who has the mutex may be putting another program into the link. */
+	if (a && replacing != a)
+		reap_attachment(a);
 }
 
 static void reap(void)
@@ -111,8 +136,8 @@ static void reap(void)
 
 	ASSERT_RTNL();
 	list_for_each_entry_safe(a, tmp, &attached, list)
-		if (!attachment_is_live(a))
-			attachment_is_gone(a);
+		if (a != replacing)
+			reap_attachment(a);
 }
 
 static void reap_work(struct work_struct *work)
@@ -129,18 +154,16 @@ static void reap_work(struct work_struct *work)
 }
 
 /**
- * xdpctl_notify_detached() - tell that a netdev has no program any more
+ * xdpctl_notify_detached() - tell that there is no program any more
  * @req: the request
  * @ifindex: the netdev
+ * @queue: the RX queue, or XDPCTL_QUEUE_ALL
  *
  * Context: process context, no RTNL.
  */
-void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex)
+void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex, u32 queue)
 {
-	struct xdpctl_prog_key key = {
-		.ifindex = ifindex,
-		.queue = XDPCTL_QUEUE_ALL,
-	};
+	struct xdpctl_prog_key key = { .ifindex = ifindex, .queue = queue };
 	struct xdpctl_prog value = {};
 
 	xdpctl_net_changed(req->net);
@@ -151,8 +174,22 @@ void xdpctl_notify_detached(struct xdpctl_req *req, u32 ifindex)
 static void attachment_free(struct xdpctl_attachment *a)
 {
 	bpf_link_put(a->link);
+	xdpctl_stack_forget(a);
 	kfree(a);
 	module_put(THIS_MODULE);
+}
+
+/* Tells of each program that @a had. */
+static void notify_gone(const struct xdpctl_attachment *a)
+{
+	struct xdpctl_req req = { .net = a->net };
+	u32 queue;
+
+	for (queue = 0; a->queues && queue < a->queues->n; queue++)
+		if (a->queues->slot[queue].file)
+			xdpctl_notify_detached(&req, a->ifindex, queue);
+	if (a->prog.file || a->lost)
+		xdpctl_notify_detached(&req, a->ifindex, XDPCTL_QUEUE_ALL);
 }
 
 static void gone_work(struct work_struct *work)
@@ -167,11 +204,9 @@ static void gone_work(struct work_struct *work)
 	mutex_unlock(&xdpctl_change_mutex);
 
 	list_for_each_entry_safe(a, tmp, &free, list) {
-		struct xdpctl_req req = { .net = a->net };
-
-		if (req.net) {
-			xdpctl_notify_detached(&req, a->ifindex);
-			put_net(req.net);
+		if (a->net) {
+			notify_gone(a);
+			put_net(a->net);
 		}
 		/* last: without it the module may go, but for this work */
 		attachment_free(a);
@@ -188,11 +223,15 @@ static void gone_work(struct work_struct *work)
  */
 void xdpctl_detach(struct xdpctl_attachment *a)
 {
+	struct xdpctl_tap *tap = NULL;
+
 	lockdep_assert_held(&xdpctl_change_mutex);
 	a->link->ops->detach(a->link);
 
 	rtnl_lock();
 	if (a->xd) {
+		if (a->xd->meter)
+			tap = xdpctl_tap_swap(a->xd->meter, NULL);
 		attachment_unlist(a);
 	} else {	/* in gone, where the work waits for the mutex */
 		list_del(&a->list);
@@ -200,6 +239,9 @@ void xdpctl_detach(struct xdpctl_attachment *a)
 			put_net(a->net);
 	}
 	rtnl_unlock();
+	if (tap || a->queues)	/* until no frame is in the program any more */
+		synchronize_net();
+	xdpctl_tap_free(tap);
 	attachment_free(a);
 }
 
@@ -212,6 +254,7 @@ void xdpctl_detach(struct xdpctl_attachment *a)
  */
 void xdpctl_prog_dev_del(struct xdpctl_dev *xd)
 {
+	xdpctl_placeholder_drop(xd);
 	if (xd->attachment)
 		attachment_is_gone(xd->attachment);
 }
@@ -242,45 +285,85 @@ int xdpctl_refuse_foreign(struct xdpctl_req *req, const struct net_device *dev,
 	return -EBUSY;
 }
 
-/* Is @cur still what @a has attached? */
-static bool still_attached(const struct xdpctl_attachment *a,
-			   const struct bpf_prog *cur)
-{
-	bool still;
-
-	rtnl_lock();
-	still = a->xd && attachment_is_live(a) && a->link->prog == cur;
-	rtnl_unlock();
-	return still;
-}
-
 /**
- * xdpctl_replace() - put another program into an attachment
+ * xdpctl_replace() - put another program into the link of an attachment
  * @req: the request
- * @c: what is asked for
  * @a: the attachment
+ * @top: file of the program
  * @cur: the program that is there
+ * @swap: what xdpctl_replace_done() needs
  *
+ * After success RTNL is held, so that the books change with @a->top, and
+ * xdpctl_replace_done() is due.
  * Context: process context, xdpctl_change_mutex, no RTNL.
  * Return: 0, XDPCTL_CHANGED if @cur is not there any more, or an error.
  */
-int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
-		   struct xdpctl_attachment *a, struct bpf_prog *cur)
+int xdpctl_replace(struct xdpctl_req *req, struct xdpctl_attachment *a,
+		   struct file *top, struct bpf_prog *cur,
+		   struct xdpctl_swap *swap)
 {
+	struct bpf_prog *prog = top->private_data;
+	struct xdpctl_tap *tap = NULL;
+	struct xdpctl_meter *meter;
+	bool still;
 	int err;
 
 	lockdep_assert_held(&xdpctl_change_mutex);
-	bpf_prog_inc(c->prog);
-	err = a->link->ops->update_prog(a->link, c->prog, cur);
-	if (!err)
+	rtnl_lock();
+	meter = a->xd ? a->xd->meter : NULL;
+	replacing = a;
+	rtnl_unlock();
+	if (meter)	/* it stays while we have the mutex */
+		tap = xdpctl_tap_new(req, meter, top);
+	if (!IS_ERR(tap)) {
+		bpf_prog_inc(prog);
+		err = a->link->ops->update_prog(a->link, prog, cur);
+		if (err)
+			bpf_prog_put(prog);
+	} else {
+		err = PTR_ERR(tap);
+		tap = NULL;
+	}
+
+	rtnl_lock();
+	replacing = NULL;
+	if (!err) {
+		swap->top = a->top;
+		a->top = get_file(top);
+		a->lost = false;
+		swap->tap = a->xd && a->xd->meter ?
+			    xdpctl_tap_swap(a->xd->meter, tap) : tap;
 		return 0;
-	bpf_prog_put(c->prog);
-	/* The core says so with -EPERM or -ENOLINK, but drivers may, too. */
-	if ((err == -EPERM || err == -ENOLINK) && !still_attached(a, cur))
-		return XDPCTL_CHANGED;
-	NL_SET_ERR_MSG(req->extack,
-		       "the driver refused the program: it may lack multi-buffer support for the MTU, or be bound to another device");
+	}
+	still = a->xd && attachment_is_live(a) && a->link->prog == cur;
+	rtnl_unlock();
+	if (tap || !meter) {
+		xdpctl_tap_free(tap);
+		/* The core says so with these, but drivers may, too. */
+		if ((err == -EPERM || err == -ENOLINK) && !still)
+			return XDPCTL_CHANGED;
+		NL_SET_ERR_MSG(req->extack,
+			       "the driver refused the program: it may lack multi-buffer support for the MTU, or be bound to another device");
+	}
 	return err;
+}
+
+/**
+ * xdpctl_replace_done() - the books are right after xdpctl_replace()
+ * @swap: what it left
+ * @wait: wait until no frame is in the program that was there any more
+ *
+ * Context: process context, RTNL, which is released.
+ */
+void xdpctl_replace_done(struct xdpctl_swap *swap, bool wait)
+{
+	ASSERT_RTNL();
+	rtnl_unlock();
+	if (wait || swap->tap)
+		synchronize_net();
+	xdpctl_tap_free(swap->tap);
+	if (swap->top)
+		fput(swap->top);
 }
 
 /*
@@ -288,8 +371,8 @@ int xdpctl_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
  * caller's table, where another thread of his can close or replace them at any
  * time, so what comes out is checked in attach_settle().
  */
-static struct bpf_link *link_create(const struct xdpctl_change *c,
-				    struct file *file, u32 xdp_flags)
+static struct bpf_link *link_create(u32 ifindex, struct file *file,
+				    u32 xdp_flags)
 {
 	union bpf_attr attr = {};
 	struct bpf_link *link;
@@ -300,7 +383,7 @@ static struct bpf_link *link_create(const struct xdpctl_change *c,
 		return ERR_PTR(prog_fd);
 	fd_install(prog_fd, get_file(file));
 	attr.link_create.prog_fd = prog_fd;
-	attr.link_create.target_ifindex = c->ifindex;
+	attr.link_create.target_ifindex = ifindex;
 	attr.link_create.attach_type = BPF_XDP;
 	attr.link_create.flags = xdp_flags;
 	fd = kern_sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
@@ -312,33 +395,41 @@ static struct bpf_link *link_create(const struct xdpctl_change *c,
 	return link;
 }
 
-/* Enters the link that link_create() made into the list. */
-static int attach_settle(struct xdpctl_req *req, const struct xdpctl_change *c,
-			 struct xdpctl_attachment *a)
+/*
+ * Enters the link that link_create() made into the list. Returns with RTNL held
+ * if it did.
+ */
+static int attach_settle(struct xdpctl_req *req, u32 ifindex,
+			 struct xdpctl_attachment *a, struct xdpctl_tap *tap,
+			 struct xdpctl_swap *swap)
 {
 	struct xdpctl_dev *xd;
 	int err = -ENODEV;
 
 	rtnl_lock();
-	xd = xdpctl_dev_get(req->net, c->ifindex);
+	xd = xdpctl_dev_get(req->net, ifindex);
 	if (xd) {
 		/* It may be another netdev by now, with an attachment. */
 		xdpctl_reap_dev(xd->dev);
 		a->xd = xd;
 		err = a->link->type == BPF_LINK_TYPE_XDP &&
-		      a->link->prog == c->prog && !xd->attachment &&
+		      xdpctl_attachment_top(a) && !xd->attachment &&
 		      attachment_is_live(a) ? 0 : -EBUSY;
 	}
 	if (!err) {
 		xd->attachment = a;
 		list_add_tail(&a->list, &attached);
 		queue_delayed_work(prog_wq, &reap_wk, REAP_INTERVAL);
+		swap->top = NULL;
+		swap->tap = xd->meter ? xdpctl_tap_swap(xd->meter, tap) : tap;
+		WRITE_ONCE(attaching, NULL);
+		return 0;
 	}
 	rtnl_unlock();
 
 	if (err == -ENODEV)
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
-	else if (err)
+	else
 		NL_SET_ERR_MSG(req->extack,
 			       "the attachment was taken away while it was made");
 	return err;
@@ -360,21 +451,21 @@ static bool other_mode_may_do(int err)
 }
 
 /* Names the cause of a failed LINK_CREATE, whose own extack is lost. */
-static int attach_refused(struct xdpctl_req *req, const struct xdpctl_change *c,
+static int attach_refused(struct xdpctl_req *req, u32 ifindex, u32 wanted,
 			  int err)
 {
 	struct net_device *dev;
 	int mode;
 
 	rtnl_lock();
-	dev = __dev_get_by_index(req->net, c->ifindex);
+	dev = __dev_get_by_index(req->net, ifindex);
 	mode = dev ? xdpctl_host_mode(dev) : -ENODEV;
 	if (!dev) {
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		err = -ENODEV;
 	} else if (mode >= 0) {
 		err = xdpctl_refuse_foreign(req, dev, mode);
-	} else if (err == -EOPNOTSUPP && c->mode == XDPCTL_MODE_NATIVE) {
+	} else if (err == -EOPNOTSUPP && wanted == XDPCTL_MODE_NATIVE) {
 		NL_SET_ERR_MSG(req->extack,
 			       "the driver does not support XDP in native mode in its present settings");
 	} else if (err == -EEXIST) {
@@ -390,16 +481,15 @@ static int attach_refused(struct xdpctl_req *req, const struct xdpctl_change *c,
 	return err;
 }
 
-static struct bpf_link *attach_link(struct xdpctl_req *req,
-				    const struct xdpctl_change *c)
+static struct bpf_link *attach_link(u32 ifindex, u32 mode, struct file *top)
 {
 	struct bpf_link *link = ERR_PTR(-EOPNOTSUPP);
 
-	if (c->mode != XDPCTL_MODE_GENERIC)
-		link = link_create(c, req->file, XDP_FLAGS_DRV_MODE);
-	if (c->mode == XDPCTL_MODE_GENERIC ||
-	    (!c->mode && IS_ERR(link) && other_mode_may_do(PTR_ERR(link))))
-		link = link_create(c, req->file, XDP_FLAGS_SKB_MODE);
+	if (mode != XDPCTL_MODE_GENERIC)
+		link = link_create(ifindex, top, XDP_FLAGS_DRV_MODE);
+	if (mode == XDPCTL_MODE_GENERIC ||
+	    (!mode && IS_ERR(link) && other_mode_may_do(PTR_ERR(link))))
+		link = link_create(ifindex, top, XDP_FLAGS_SKB_MODE);
 	return link;
 }
 
@@ -430,93 +520,77 @@ bool xdpctl_attach_pending(const struct net_device *dev)
 	return READ_ONCE(attaching) == dev;
 }
 
+/* The meter of a netdev; it stays while we have the mutex. */
+static struct xdpctl_meter *meter_of(struct net *net, u32 ifindex)
+{
+	struct xdpctl_dev *xd;
+	struct xdpctl_meter *meter;
+
+	rtnl_lock();
+	xd = xdpctl_dev_get(net, ifindex);
+	meter = xd ? xd->meter : NULL;
+	rtnl_unlock();
+	return meter;
+}
+
 /**
  * xdpctl_attach() - attach a program to a netdev that has none
  * @req: the request
- * @c: what is asked for
+ * @ifindex: the netdev
+ * @mode: XDPCTL_MODE_*, 0 for best effort
+ * @top: file of the program
+ * @swap: what xdpctl_replace_done() needs
  *
- * Needs xdpctl_attach_begin().
+ * Needs xdpctl_attach_begin(). After success RTNL is held, so that the caller
+ * enters into the books what is attached, and xdpctl_replace_done() is due.
  * Context: process context, xdpctl_change_mutex, no RTNL; current is the caller,
  * in the netns of @req.
- * Return: 0 or an error.
+ * Return: the attachment or an error.
  */
-int xdpctl_attach(struct xdpctl_req *req, const struct xdpctl_change *c)
+struct xdpctl_attachment *xdpctl_attach(struct xdpctl_req *req, u32 ifindex,
+					u32 mode, struct file *top,
+					struct xdpctl_swap *swap)
 {
+	struct xdpctl_meter *meter = meter_of(req->net, ifindex);
+	struct xdpctl_tap *tap = NULL;
 	struct xdpctl_attachment *a;
-	int err;
+	int err = -ENODEV;
 
 	lockdep_assert_held(&xdpctl_change_mutex);
-	if (!try_module_get(THIS_MODULE)) {
-		err = -ENODEV;
+	if (!try_module_get(THIS_MODULE))
 		goto err_attaching;
-	}
+	err = -ENOMEM;
 	a = kzalloc(sizeof(*a), GFP_KERNEL);
-	if (!a) {
-		err = -ENOMEM;
+	if (!a)
 		goto err_module;
-	}
-	a->link = attach_link(req, c);
-	if (IS_ERR(a->link)) {
-		err = attach_refused(req, c, PTR_ERR(a->link));
+	if (meter)
+		tap = xdpctl_tap_new(req, meter, top);
+	if (IS_ERR(tap)) {
+		err = PTR_ERR(tap);
 		goto err_free;
 	}
-	err = attach_settle(req, c, a);
-	if (err)
-		goto err_link;
-	WRITE_ONCE(attaching, NULL);
-	return 0;
+	a->top = get_file(top);
+	a->link = attach_link(ifindex, mode, top);
+	if (IS_ERR(a->link)) {
+		err = attach_refused(req, ifindex, mode, PTR_ERR(a->link));
+		goto err_tap;
+	}
+	err = attach_settle(req, ifindex, a, tap, swap);
+	if (!err)
+		return a;
 
-err_link:
 	/* If it is ours, this detaches it; if it is the caller's, it is his. */
 	bpf_link_put(a->link);
+err_tap:
+	xdpctl_tap_free(tap);
+	fput(a->top);
 err_free:
 	kfree(a);
 err_module:
 	module_put(THIS_MODULE);
 err_attaching:
 	WRITE_ONCE(attaching, NULL);
-	return err;
-}
-
-/**
- * xdpctl_attachment_top() - the program that an attachment has on the netdev
- * @a: the attachment
- *
- * Context: xdpctl_change_mutex.
- * Return: its file, which lives as long as it is on the netdev; NULL if somebody
- * has put another program into the link by its id.
- */
-struct file *xdpctl_attachment_top(const struct xdpctl_attachment *a)
-{
-	return NULL;
-}
-
-/**
- * xdpctl_placeholder_set() - keep a program on a netdev for its queues' sake
- * @req: the request
- * @ifindex: the netdev
- * @on: whether a placeholder in native mode is to be there while there is no
- *	other program
- *
- * Context: process context, xdpctl_change_mutex, no RTNL; current is the caller,
- * in the netns of @req if @on.
- * Return: 0 or an error, with extack.
- */
-int xdpctl_placeholder_set(struct xdpctl_req *req, u32 ifindex, bool on)
-{
-	return -EOPNOTSUPP;
-}
-
-/**
- * xdpctl_placeholder_id() - the placeholder on a netdev
- * @dev: the netdev
- *
- * Context: RTNL.
- * Return: its program id, 0 if there is none at present.
- */
-u32 xdpctl_placeholder_id(const struct net_device *dev)
-{
-	return 0;
+	return ERR_PTR(err);
 }
 
 /**

@@ -12,6 +12,7 @@
 
 struct xdpctl_attachment;
 struct xdpctl_meter;
+struct xdpctl_queues;
 struct xdpctl_settings;
 struct bpf_link;
 struct bpf_offloaded_map;
@@ -111,6 +112,10 @@ struct xdpctl_exc {
  * @exc_seen: there was an exception
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
  * @attachment: what attach.c attached to it, or NULL; under RTNL
+ * @queues: programs of its RX queues, or NULL; written under RTNL, read under
+ *	RTNL or rcu_read_lock()
+ * @placeholder: file of the placeholder that stack.c keeps ready for it, or
+ *	NULL; written under RTNL and xdpctl_change_mutex
  * @settings: what ctrl_attr.c has set, or NULL; under RTNL
  * @meter: the meter of meter.c, or NULL; written under RTNL and
  *	xdpctl_change_mutex
@@ -132,6 +137,8 @@ struct xdpctl_dev {
 	bool exc_seen;
 	struct xdpctl_drvstats *drv;
 	struct xdpctl_attachment *attachment;
+	struct xdpctl_queues __rcu *queues;
+	struct file *placeholder;
 	struct xdpctl_settings *settings;
 	struct xdpctl_meter *meter;
 	char driver[32];

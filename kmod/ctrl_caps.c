@@ -7,6 +7,7 @@
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
 
+#include "attach.h"
 #include "compat/xdp_features.h"
 #include "drvstats.h"
 
@@ -93,15 +94,88 @@ static u64 derive_features(struct net_device *dev)
 	return features;
 }
 
-static void caps_features(struct net_device *dev, struct xdpctl_caps *caps)
+/**
+ * xdpctl_caps_features() - XDP features of a netdev in native mode
+ * @dev: the netdev
+ * @features: XDPCTL_XDP_ACT_*
+ *
+ * Context: RTNL or rcu_read_lock().
+ * Return: where they come from.
+ */
+enum xdpctl_source xdpctl_caps_features(struct net_device *dev, u64 *features)
+{
+	if (xdpctl_xdp_features(dev, features))
+		return XDPCTL_SOURCE_KERNEL;
+	*features = derive_features(dev);
+	return XDPCTL_SOURCE_DERIVED;
+}
+
+/* Returns false on a kernel without RX metadata. */
+static bool caps_rx_metadata(const struct net_device *dev, u64 *features)
 {
 	bool timestamp, hash, vlan_tag;
 
-	caps->source = XDPCTL_SOURCE_KERNEL;
-	if (!xdpctl_xdp_features(dev, &caps->xdp_features)) {
-		caps->source = XDPCTL_SOURCE_DERIVED;
-		caps->xdp_features = derive_features(dev);
+	*features = 0;
+	if (!xdpctl_xdp_rx_metadata(dev, &timestamp, &hash, &vlan_tag))
+		return false;
+	if (timestamp)
+		*features |= XDPCTL_XDP_RX_METADATA_TIMESTAMP;
+	if (hash)
+		*features |= XDPCTL_XDP_RX_METADATA_HASH;
+	if (vlan_tag)
+		*features |= XDPCTL_XDP_RX_METADATA_VLAN_TAG;
+	return true;
+}
+
+/* A veth sends back to its peer as it sends what is redirected to it. */
+static u32 caps_actions(const struct net_device *dev, u64 features)
+{
+	const char *name = xdpctl_driver_parent(dev) ?: "";
+	u32 actions;
+
+	if (!(features & XDPCTL_XDP_ACT_BASIC))
+		return 0;
+	actions = XDPCTL_ACTION_ABORTED | XDPCTL_ACTION_DROP |
+		  XDPCTL_ACTION_PASS;
+	if (strcmp(name, "veth") || (features & XDPCTL_XDP_ACT_NDO_XMIT))
+		actions |= XDPCTL_ACTION_TX;
+	if (features & XDPCTL_XDP_ACT_REDIRECT)
+		actions |= XDPCTL_ACTION_REDIRECT;
+	return actions;
+}
+
+/**
+ * xdpctl_caps_able() - what a program can ask of a netdev
+ * @dev: the netdev
+ * @generic: in generic mode, else in native mode
+ * @able: where it goes
+ *
+ * In generic mode the core does what a driver would have to. Frames that are
+ * redirected there are sent by the netdev's ordinary TX, so that ndo-xmit is
+ * asked of the driver all the same.
+ * Context: RTNL or rcu_read_lock().
+ */
+void xdpctl_caps_able(struct net_device *dev, bool generic,
+		      struct xdpctl_required *able)
+{
+	xdpctl_caps_features(dev, &able->features);
+	if (!generic) {
+		able->actions = caps_actions(dev, able->features);
+		caps_rx_metadata(dev, &able->rx_metadata);
+		return;
 	}
+	able->features &= XDPCTL_XDP_ACT_NDO_XMIT | XDPCTL_XDP_ACT_NDO_XMIT_SG;
+	able->features |= XDPCTL_XDP_ACT_BASIC | XDPCTL_XDP_ACT_REDIRECT |
+			  XDPCTL_XDP_ACT_RX_SG;
+	able->actions = XDPCTL_ACTION_ABORTED | XDPCTL_ACTION_DROP |
+			XDPCTL_ACTION_PASS | XDPCTL_ACTION_TX |
+			XDPCTL_ACTION_REDIRECT;
+	able->rx_metadata = 0;
+}
+
+static void caps_features(struct net_device *dev, struct xdpctl_caps *caps)
+{
+	caps->source = xdpctl_caps_features(dev, &caps->xdp_features);
 	caps->present |= BIT_ULL(XDPCTL_A_CAPS_SOURCE) |
 			 BIT_ULL(XDPCTL_A_CAPS_XDP_FEATURES);
 
@@ -110,19 +184,13 @@ static void caps_features(struct net_device *dev, struct xdpctl_caps *caps)
 		caps->present |= BIT_ULL(XDPCTL_A_CAPS_XDP_ZC_MAX_SEGS);
 	}
 
-	if (xdpctl_xdp_rx_metadata(dev, &timestamp, &hash, &vlan_tag)) {
-		if (timestamp)
-			caps->xdp_rx_metadata_features |=
-				XDPCTL_XDP_RX_METADATA_TIMESTAMP;
-		if (hash)
-			caps->xdp_rx_metadata_features |=
-				XDPCTL_XDP_RX_METADATA_HASH;
-		if (vlan_tag)
-			caps->xdp_rx_metadata_features |=
-				XDPCTL_XDP_RX_METADATA_VLAN_TAG;
+	if (caps_rx_metadata(dev, &caps->xdp_rx_metadata_features))
 		caps->present |=
 			BIT_ULL(XDPCTL_A_CAPS_XDP_RX_METADATA_FEATURES);
-	}
+
+	caps->actions = caps_actions(dev, caps->xdp_features);
+	if (caps->actions)
+		caps->present |= BIT_ULL(XDPCTL_A_CAPS_ACTIONS);
 }
 
 static void caps_queues(const struct net_device *dev, struct xdpctl_caps *caps)

@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <linux/slab.h>
 
 #include "attach.h"
 
@@ -26,25 +27,46 @@ static bool has_prog(const struct net_device *dev)
 	return false;
 }
 
+/* The RX queue, from @queue on, that has a program; queue-all comes last. */
+static bool next_queue(const struct xdpctl_dev *xd, u32 queue, u32 *next)
+{
+	const struct xdpctl_queues *q = rcu_dereference(xd->queues);
+
+	if (q) {
+		for (; queue < q->n; queue++) {
+			if (!READ_ONCE(q->slot[queue].file))
+				continue;
+			*next = queue;
+			return true;
+		}
+	}
+	*next = XDPCTL_QUEUE_ALL;
+	return has_prog(xd->dev) && (!q || READ_ONCE(q->has_default));
+}
+
 static int prog_get_next(struct net *net, const void *key, void *next)
 {
 	const struct xdpctl_prog_key *k = key;
 	struct xdpctl_prog_key *n = next;
 	u32 after = k ? k->ifindex : 0;
 	struct xdpctl_dev *xd;
+	u32 queue = 0;
 	int err = -ENOENT;
 
 	/* (ifindex, queue) ascending, and queue-all is the highest queue */
-	if (k && k->queue != XDPCTL_QUEUE_ALL && after)
+	if (k && k->queue != XDPCTL_QUEUE_ALL && after) {
+		queue = k->queue + 1;
 		after--;
+	}
 
 	rcu_read_lock();
 	while ((xd = xdpctl_dev_next(net, after))) {
 		after = xd->ifindex;
-		if (!has_prog(xd->dev))
+		if (!k || after != k->ifindex)
+			queue = 0;
+		if (!next_queue(xd, queue, &n->queue))
 			continue;
-		n->ifindex = xd->ifindex;
-		n->queue = XDPCTL_QUEUE_ALL;
+		n->ifindex = after;
 		err = 0;
 		break;
 	}
@@ -60,13 +82,16 @@ static u32 owner_of(const struct net_device *dev, const struct bpf_link *link)
 
 	if (!link)
 		return XDPCTL_OWNER_NETLINK;
-	return a && a->link == link ? XDPCTL_OWNER_MODULE : XDPCTL_OWNER_LINK;
+	if (!a || a->link != link)
+		return XDPCTL_OWNER_LINK;
+	return xdpctl_placeholder_id(dev) ? XDPCTL_OWNER_REDIRECT :
+					    XDPCTL_OWNER_MODULE;
 }
 
-static void fill(struct xdpctl_prog *v, const struct net_device *dev, int mode)
+static void fill(struct xdpctl_prog *v, const struct net_device *dev, int mode,
+		 const struct bpf_prog *prog)
 {
 	const struct bpf_link *link = xdpctl_state_link(dev, mode);
-	const struct bpf_prog *prog = xdpctl_state_prog(dev, mode);
 
 	v->present |= BIT_ULL(XDPCTL_A_PROG_MODE) |
 		      BIT_ULL(XDPCTL_A_PROG_PROG_ID) |
@@ -87,53 +112,99 @@ static void fill(struct xdpctl_prog *v, const struct net_device *dev, int mode)
 	}
 }
 
-static int lookup_rtnl(struct xdpctl_req *req, u32 ifindex,
+static void fill_required(struct xdpctl_prog *v,
+			  const struct xdpctl_required *r)
+{
+	v->present |= r->present;
+	v->required_features = r->features;
+	v->required_rx_metadata_features = r->rx_metadata;
+	v->required_actions = r->actions;
+}
+
+/* What the module knows of the program of @queue beyond what the core does. */
+static void fill_stack(struct xdpctl_prog *v, const struct net_device *dev,
+		       const struct xdpctl_attachment *a, u32 queue)
+{
+	if (a->lost)
+		return;
+	if (a->queues) {
+		v->present |= BIT_ULL(XDPCTL_A_PROG_DISPATCHER_PROG_ID);
+		v->dispatcher_prog_id = a->link->prog->aux->id;
+	}
+	if (queue == XDPCTL_QUEUE_ALL) {
+		fill_required(v, &a->prog.required);
+		return;
+	}
+	fill_required(v, &a->queues->slot[queue].required);
+	v->present |= BIT_ULL(XDPCTL_A_PROG_STATE);
+	v->state = queue < dev->real_num_rx_queues ? XDPCTL_STATE_ACTIVE :
+						     XDPCTL_STATE_INACTIVE;
+}
+
+/*
+ * The program of @queue, or NULL. That of the whole netdev is a placeholder if
+ * there is one.
+ */
+static struct bpf_prog *prog_of(const struct net_device *dev, int mode,
+				const struct xdpctl_attachment *a, u32 queue)
+{
+	if (!a)
+		return queue == XDPCTL_QUEUE_ALL && mode >= 0 ?
+		       xdpctl_state_prog(dev, mode) : NULL;
+	if (queue == XDPCTL_QUEUE_ALL && xdpctl_placeholder_id(dev))
+		return a->link->prog;
+	return xdpctl_stack_prog(a, queue);
+}
+
+static int lookup_none(struct xdpctl_req *req, u32 queue)
+{
+	if (queue == XDPCTL_QUEUE_ALL)
+		NL_SET_ERR_MSG(req->extack, "no program is attached");
+	else
+		NL_SET_ERR_MSG(req->extack,
+			       "the RX queue has no program of its own");
+	return -ENOENT;
+}
+
+static int lookup_rtnl(struct xdpctl_req *req, const struct xdpctl_prog_key *k,
 		       struct xdpctl_prog *v)
 {
-	const struct bpf_prog *hw;
+	const struct bpf_prog *hw, *prog;
+	struct xdpctl_attachment *a;
 	struct net_device *dev;
 	int mode;
 
-	dev = __dev_get_by_index(req->net, ifindex);
+	dev = __dev_get_by_index(req->net, k->ifindex);
 	if (!dev)
 		return xdpctl_no_netdev(req);
 	xdpctl_reap_dev(dev);
 	mode = xdpctl_host_mode(dev);
-	hw = xdpctl_state_prog(dev, XDP_MODE_HW);
-	if (mode < 0 && !hw) {
-		NL_SET_ERR_MSG(req->extack, "no program is attached");
-		return -ENOENT;
-	}
-	if (!xdpctl_attachment_find(dev) && xdpctl_attach_pending(dev))
+	a = xdpctl_attachment_find(dev);
+	if (!a && xdpctl_attach_pending(dev))
 		return -EAGAIN;
-	fill(v, dev, mode < 0 ? XDP_MODE_HW : mode);
-	if (mode >= 0 && hw) {
+	prog = prog_of(dev, mode, a, k->queue);
+	hw = k->queue == XDPCTL_QUEUE_ALL ?
+	     xdpctl_state_prog(dev, XDP_MODE_HW) : NULL;
+	if (!prog && !hw)
+		return lookup_none(req, k->queue);
+	fill(v, dev, prog ? mode : XDP_MODE_HW, prog ?: hw);
+	if (prog && a)
+		fill_stack(v, dev, a, k->queue);
+	if (prog && hw) {
 		v->present |= BIT_ULL(XDPCTL_A_PROG_HW_PROG_ID);
 		v->hw_prog_id = hw->aux->id;
 	}
 	return 0;
 }
 
-static int check_queue(struct xdpctl_req *req, const struct xdpctl_prog_key *k)
-{
-	if (k->queue == XDPCTL_QUEUE_ALL)
-		return 0;
-	NL_SET_ERR_MSG(req->extack, "programs per RX queue are not supported");
-	return -EOPNOTSUPP;
-}
-
 static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 {
-	const struct xdpctl_prog_key *k = key;
 	int err;
 
-	err = check_queue(req, k);
-	if (err)
-		return err;
 	err = xdpctl_req_rtnl(req);
 	if (err)
 		return err;
-	err = lookup_rtnl(req, k->ifindex, value);
+	err = lookup_rtnl(req, key, value);
 	rtnl_unlock();
 	if (err != -EAGAIN || req->nowait)
 		return err;
@@ -144,7 +215,7 @@ static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 		return err;
 	err = rtnl_lock_killable();
 	if (!err) {
-		err = lookup_rtnl(req, k->ifindex, value);
+		err = lookup_rtnl(req, key, value);
 		rtnl_unlock();
 	}
 	mutex_unlock(&xdpctl_change_mutex);
@@ -196,37 +267,68 @@ static int check_prog(struct xdpctl_req *req, const struct bpf_prog *prog)
 	}
 }
 
+static int check_mode(struct xdpctl_req *req, u32 mode)
+{
+	if (hweight32(mode) > 1) {
+		NL_SET_ERR_MSG(req->extack, "only one XDP mode can be set");
+		return -EINVAL;
+	}
+	if (mode == XDPCTL_MODE_OFFLOAD) {
+		NL_SET_ERR_MSG(req->extack, "offload mode cannot be set");
+		return -EOPNOTSUPP;
+	}
+	if (mode & ~(XDPCTL_MODE_NATIVE | XDPCTL_MODE_GENERIC)) {
+		NL_SET_ERR_MSG(req->extack, "unknown XDP mode");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int required_parse(struct xdpctl_req *req, struct xdpctl_required *r,
+			  const struct xdpctl_prog *v)
+{
+	r->present = v->present &
+		     (BIT_ULL(XDPCTL_A_PROG_REQUIRED_FEATURES) |
+		      BIT_ULL(XDPCTL_A_PROG_REQUIRED_RX_METADATA_FEATURES) |
+		      BIT_ULL(XDPCTL_A_PROG_REQUIRED_ACTIONS));
+	if (r->present & BIT_ULL(XDPCTL_A_PROG_REQUIRED_FEATURES))
+		r->features = v->required_features;
+	if (r->present & BIT_ULL(XDPCTL_A_PROG_REQUIRED_RX_METADATA_FEATURES))
+		r->rx_metadata = v->required_rx_metadata_features;
+	if (r->present & BIT_ULL(XDPCTL_A_PROG_REQUIRED_ACTIONS))
+		r->actions = v->required_actions;
+	if (r->features & ~XDPCTL_XDP_ACT_MASK ||
+	    r->rx_metadata & ~XDPCTL_XDP_RX_METADATA_MASK ||
+	    r->actions & ~XDPCTL_ACTION_MASK) {
+		NL_SET_ERR_MSG(req->extack, "unknown feature is required");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int change_parse(struct xdpctl_req *req, struct xdpctl_change *c,
 			const struct xdpctl_prog_key *k,
 			const struct xdpctl_prog *v, u64 flags)
 {
 	int err;
 
-	err = check_queue(req, k);
-	if (err)
-		return err;
 	*c = (struct xdpctl_change) {
+		.file = req->file,
 		.prog = req->file->private_data,
 		.ifindex = k->ifindex,
+		.queue = k->queue,
 		.flags = flags,
 	};
 	if (v->present & BIT_ULL(XDPCTL_A_PROG_MODE))
 		c->mode = v->mode;
 	if (v->present & BIT_ULL(XDPCTL_A_PROG_EXPECTED_PROG_ID))
 		c->expected = v->expected_prog_id;
-
-	if (hweight32(c->mode) > 1) {
-		NL_SET_ERR_MSG(req->extack, "only one XDP mode can be set");
-		return -EINVAL;
-	}
-	if (c->mode == XDPCTL_MODE_OFFLOAD) {
-		NL_SET_ERR_MSG(req->extack, "offload mode cannot be set");
-		return -EOPNOTSUPP;
-	}
-	if (c->mode & ~(XDPCTL_MODE_NATIVE | XDPCTL_MODE_GENERIC)) {
-		NL_SET_ERR_MSG(req->extack, "unknown XDP mode");
-		return -EINVAL;
-	}
+	err = check_mode(req, c->mode);
+	if (err)
+		return err;
+	err = required_parse(req, &c->required, v);
+	if (err)
+		return err;
 	if (c->expected && flags == BPF_NOEXIST) {
 		NL_SET_ERR_MSG(req->extack,
 			       "an expected program id goes with a replace");
@@ -235,11 +337,80 @@ static int change_parse(struct xdpctl_req *req, struct xdpctl_change *c,
 	return check_prog(req, c->prog);
 }
 
-static int check_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
-			 const struct net_device *dev, int mode)
-{
-	const struct bpf_prog *cur = xdpctl_state_prog(dev, mode);
+/* Room for the names of all features. */
+#define NAMES_MAX	256
 
+static void add_names(char *buf, const char *const *names, u64 bits)
+{
+	for (; *names; names++, bits >>= 1) {
+		if (!(bits & 1))
+			continue;
+		if (*buf)
+			strlcat(buf, ", ", NAMES_MAX);
+		strlcat(buf, *names, NAMES_MAX);
+	}
+}
+
+/* Names what @need has and @able has not; false if that is nothing. */
+static bool lacks(char *buf, const struct xdpctl_required *need,
+		  const struct xdpctl_required *able)
+{
+	*buf = 0;
+	add_names(buf, xdpctl_xdp_act_names, need->features & ~able->features);
+	add_names(buf, xdpctl_action_names, need->actions & ~able->actions);
+	add_names(buf, xdpctl_xdp_rx_metadata_names,
+		  need->rx_metadata & ~able->rx_metadata);
+	return *buf;
+}
+
+/*
+ * Does the netdev have what the program needs? With best effort it may have it in
+ * one mode only, which is asked for then.
+ */
+static int check_required(struct xdpctl_req *req, struct xdpctl_change *c,
+			  struct net_device *dev, u32 mode)
+{
+	struct xdpctl_required able = {};
+	bool native, generic;
+	char *names;
+	int err = 0;
+
+	if (!c->required.present)
+		return 0;
+	names = kmalloc(NAMES_MAX, GFP_KERNEL);
+	if (!names)
+		return -ENOMEM;
+	xdpctl_caps_able(dev, true, &able);
+	generic = mode != XDPCTL_MODE_NATIVE &&
+		  !lacks(names, &c->required, &able);
+	if (mode != XDPCTL_MODE_GENERIC) {
+		xdpctl_caps_able(dev, false, &able);
+		native = !lacks(names, &c->required, &able);
+	} else {
+		native = false;
+	}
+	if (!native && !generic) {
+		xdpctl_extack_fmt(req->extack, "the netdev lacks in %s mode: %s",
+				  mode == XDPCTL_MODE_GENERIC ? "generic" :
+								"native",
+				  names);
+		err = -EOPNOTSUPP;
+	} else if (!mode && native != generic) {
+		c->mode = native ? XDPCTL_MODE_NATIVE : XDPCTL_MODE_GENERIC;
+	}
+	kfree(names);
+	return err;
+}
+
+/* Is what the entry has, or has not, what @c expects? */
+static int check_entry(struct xdpctl_req *req, const struct xdpctl_change *c,
+		       const struct bpf_prog *cur)
+{
+	if (!cur) {
+		if (!c->expected && c->flags != BPF_EXIST)
+			return 0;
+		return lookup_none(req, c->queue);
+	}
 	if (c->expected && cur->aux->id != c->expected) {
 		xdpctl_extack_fmt(req->extack,
 				  "active program %u does not match expected %u",
@@ -251,6 +422,21 @@ static int check_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 				  "program %u is attached already",
 				  cur->aux->id);
 		return -EEXIST;
+	}
+	return 0;
+}
+
+/* Can the program of @c be put into the link of @a, where another is? */
+static int check_link(struct xdpctl_req *req, const struct xdpctl_change *c,
+		      const struct xdpctl_attachment *a, int mode)
+{
+	const struct bpf_prog *cur = a->link->prog;
+
+	if (a->lost && c->queue != XDPCTL_QUEUE_ALL) {
+		xdpctl_extack_fmt(req->extack,
+				  "somebody else put program %u into the link: attach one to the whole netdev first",
+				  cur->aux->id);
+		return -EBUSY;
 	}
 	if (c->mode && c->mode != xdpctl_mode_to_uapi(mode)) {
 		xdpctl_extack_fmt(req->extack,
@@ -267,13 +453,26 @@ static int check_replace(struct xdpctl_req *req, const struct xdpctl_change *c,
 	return 0;
 }
 
+static int check_queue(struct xdpctl_req *req, const struct xdpctl_change *c,
+		       const struct net_device *dev)
+{
+	if (c->queue == XDPCTL_QUEUE_ALL ||
+	    c->queue < dev->real_num_rx_queues)
+		return 0;
+	xdpctl_extack_fmt(req->extack,
+			  "the netdev has %u RX queues, from 0 to %u",
+			  dev->real_num_rx_queues,
+			  dev->real_num_rx_queues - 1);
+	return -EINVAL;
+}
+
 /*
- * Finds what @c is to replace: an attachment, or NULL if there is none.
- * The program there goes to *@cur, with a reference.
+ * Finds the attachment that @c is to change, or NULL if there is none. The
+ * program in its link goes to *@cur, with a reference.
  */
 static struct xdpctl_attachment *
-find_replaced(struct xdpctl_req *req, const struct xdpctl_change *c,
-	      struct bpf_prog **cur)
+find_changed(struct xdpctl_req *req, struct xdpctl_change *c,
+	     struct bpf_prog **cur)
 {
 	struct xdpctl_attachment *a;
 	struct net_device *dev;
@@ -292,26 +491,31 @@ find_replaced(struct xdpctl_req *req, const struct xdpctl_change *c,
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	mode = xdpctl_host_mode(dev);
-	if (mode < 0) {
-		if (!c->expected && c->flags != BPF_EXIST) {
-			xdpctl_attach_begin(dev);
-			return NULL;
-		}
-		NL_SET_ERR_MSG(req->extack, "no program is attached");
-		return ERR_PTR(-ENOENT);
-	}
 	a = xdpctl_attachment_find(dev);
-	if (!a)
+	if (mode >= 0 && !a)
 		return ERR_PTR(xdpctl_refuse_foreign(req, dev, mode));
-	err = check_replace(req, c, dev, mode);
+	err = check_entry(req, c, a ? xdpctl_stack_prog(a, c->queue) : NULL);
+	if (!err)
+		err = check_queue(req, c, dev);
+	if (!err && a)
+		err = check_link(req, c, a, mode);
+	if (!err)
+		err = check_required(req, c, dev,
+				     a ? xdpctl_mode_to_uapi(mode) : c->mode);
 	if (err)
 		return ERR_PTR(err);
-	*cur = xdpctl_state_prog(dev, mode);
+	if (!a) {
+		xdpctl_attach_begin(dev);
+		return NULL;
+	}
+	if (a->lost)
+		xdpctl_stack_forget(a);
+	*cur = a->link->prog;
 	bpf_prog_inc(*cur);
 	return a;
 }
 
-static int change_apply(struct xdpctl_req *req, const struct xdpctl_change *c)
+static int change_apply(struct xdpctl_req *req, struct xdpctl_change *c)
 {
 	struct bpf_prog *cur = NULL;
 	struct xdpctl_attachment *a;
@@ -321,24 +525,27 @@ static int change_apply(struct xdpctl_req *req, const struct xdpctl_change *c)
 	err = rtnl_lock_killable();
 	if (err)
 		return err;
-	a = find_replaced(req, c, &cur);
+	a = find_changed(req, c, &cur);
 	rtnl_unlock();
 	if (IS_ERR(a))
 		return PTR_ERR(a);
-	if (!a)
-		return xdpctl_attach(req, c);
-	err = xdpctl_replace(req, c, a, cur);
-	bpf_prog_put(cur);
+	err = xdpctl_stack_set(req, c, a, cur);
+	if (cur)
+		bpf_prog_put(cur);
 	return err;
 }
 
-/* Tells of what is on the netdev now. */
-static void notify_attached(struct xdpctl_req *req, u32 ifindex)
+/**
+ * xdpctl_notify_attached() - tell of the program that there is now
+ * @req: the request
+ * @ifindex: the netdev
+ * @queue: the RX queue, or XDPCTL_QUEUE_ALL
+ *
+ * Context: process context, no RTNL.
+ */
+void xdpctl_notify_attached(struct xdpctl_req *req, u32 ifindex, u32 queue)
 {
-	struct xdpctl_prog_key key = {
-		.ifindex = ifindex,
-		.queue = XDPCTL_QUEUE_ALL,
-	};
+	struct xdpctl_prog_key key = { .ifindex = ifindex, .queue = queue };
 	struct xdpctl_req lookup = { .net = req->net };
 	struct xdpctl_prog value = {};
 
@@ -366,58 +573,88 @@ static int prog_update(struct xdpctl_req *req, const void *key,
 	if (err == XDPCTL_CHANGED)
 		err = -EINTR;
 	if (!err)
-		notify_attached(req, c.ifindex);
+		xdpctl_notify_attached(req, c.ifindex, c.queue);
 	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }
 
 /* del */
 
-static struct xdpctl_attachment *find_detached(struct xdpctl_req *req,
-					       u32 ifindex)
+/*
+ * Finds the attachment that has the program of @k. The program in its link goes
+ * to *@cur, with a reference.
+ */
+static struct xdpctl_attachment *
+find_detached(struct xdpctl_req *req, const struct xdpctl_prog_key *k,
+	      struct bpf_prog **cur)
 {
 	struct xdpctl_attachment *a;
 	struct net_device *dev;
 	int mode;
 
 	ASSERT_RTNL();
-	dev = __dev_get_by_index(req->net, ifindex);
+	dev = __dev_get_by_index(req->net, k->ifindex);
 	if (!dev)
 		return ERR_PTR(xdpctl_no_netdev(req));
 	xdpctl_reap_dev(dev);
 	mode = xdpctl_host_mode(dev);
-	if (mode < 0) {
-		NL_SET_ERR_MSG(req->extack, "no program is attached");
-		return ERR_PTR(-ENOENT);
-	}
 	a = xdpctl_attachment_find(dev);
-	return a ?: ERR_PTR(xdpctl_refuse_foreign(req, dev, mode));
+	if (mode >= 0 && !a)
+		return ERR_PTR(xdpctl_refuse_foreign(req, dev, mode));
+	if (!a || !xdpctl_stack_prog(a, k->queue))
+		return ERR_PTR(lookup_none(req, k->queue));
+	if (a->lost)
+		xdpctl_stack_forget(a);
+	*cur = a->link->prog;
+	bpf_prog_inc(*cur);
+	return a;
+}
+
+static int entry_del(struct xdpctl_req *req, const struct xdpctl_prog_key *k)
+{
+	struct xdpctl_attachment *a;
+	struct bpf_prog *cur;
+	int err;
+
+	err = rtnl_lock_killable();
+	if (err)
+		return err;
+	a = find_detached(req, k, &cur);
+	rtnl_unlock();
+	if (IS_ERR(a))
+		return PTR_ERR(a);
+	err = xdpctl_stack_del(req, a, k->queue, cur);
+	bpf_prog_put(cur);
+	return err;
+}
+
+/* What there is now where a program was taken away. */
+static void notify_deleted(struct xdpctl_req *req,
+			   const struct xdpctl_prog_key *k)
+{
+	struct xdpctl_req lookup = { .net = req->net };
+	struct xdpctl_prog value = {};
+
+	if (k->queue == XDPCTL_QUEUE_ALL && !prog_lookup(&lookup, k, &value))
+		xdpctl_notify_attached(req, k->ifindex, k->queue);
+	else
+		xdpctl_notify_detached(req, k->ifindex, k->queue);
 }
 
 static int prog_del(struct xdpctl_req *req, const void *key)
 {
-	const struct xdpctl_prog_key *k = key;
-	struct xdpctl_attachment *a;
 	int err;
 
-	err = check_queue(req, k);
-	if (err)
-		return err;
 	err = mutex_lock_killable(&xdpctl_change_mutex);
 	if (err)
 		return err;
-	err = rtnl_lock_killable();
-	if (err)
-		goto unlock;
-	a = find_detached(req, k->ifindex);
-	rtnl_unlock();
-	if (IS_ERR(a)) {
-		err = PTR_ERR(a);
-		goto unlock;
-	}
-	xdpctl_detach(a);
-	xdpctl_notify_detached(req, k->ifindex);
-unlock:
+	do {
+		err = entry_del(req, key);
+	} while (err == XDPCTL_CHANGED && !fatal_signal_pending(current));
+	if (err == XDPCTL_CHANGED)
+		err = -EINTR;
+	if (!err)
+		notify_deleted(req, key);
 	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }

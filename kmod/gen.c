@@ -634,6 +634,49 @@ static const struct nla_policy port_del_policy[] = {
 	[XDPCTL_A_PORT_PORT] = NLA_POLICY_MAX(NLA_U32, 1023),
 };
 
+
+const char *const xdpctl_ctrl_op_names[] = {
+	"get-next",
+	"lookup",
+	"update",
+	"delete",
+	NULL
+};
+
+const char *const xdpctl_mode_names[] = {
+	"native",
+	"generic",
+	"offload",
+	NULL
+};
+
+const char *const xdpctl_action_names[] = {
+	"aborted",
+	"drop",
+	"pass",
+	"tx",
+	"redirect",
+	NULL
+};
+
+const char *const xdpctl_xdp_act_names[] = {
+	"basic",
+	"redirect",
+	"ndo-xmit",
+	"xsk-zerocopy",
+	"hw-offload",
+	"rx-sg",
+	"ndo-xmit-sg",
+	NULL
+};
+
+const char *const xdpctl_xdp_rx_metadata_names[] = {
+	"timestamp",
+	"hash",
+	"vlan-tag",
+	NULL
+};
+
 const struct genl_ops xdpctl_ops[] = {
 	{
 		.cmd = XDPCTL_CMD_TYPE_GET,

@@ -109,6 +109,13 @@ extern const u32 xdpctl_btf_size;
 /* Types in it that are no key or value. */
 #define XDPCTL_BTF_RX_METADATA	17
 
+/* Names of flags, by bit, up to NULL. */
+extern const char *const xdpctl_ctrl_op_names[];
+extern const char *const xdpctl_mode_names[];
+extern const char *const xdpctl_action_names[];
+extern const char *const xdpctl_xdp_act_names[];
+extern const char *const xdpctl_xdp_rx_metadata_names[];
+
 extern const struct genl_ops xdpctl_ops[];
 extern const unsigned int xdpctl_n_ops;
 

@@ -58,6 +58,7 @@ void xdpctl_meter_dev_del(struct xdpctl_dev *xd)
 
 /**
  * xdpctl_tap_new() - count the verdicts of a program when it runs on a netdev
+ * @req: the request, told why not
  * @m: the meter of the netdev
  * @prog: file of the program, which need not be on the netdev yet
  *
@@ -66,7 +67,8 @@ void xdpctl_meter_dev_del(struct xdpctl_dev *xd)
  * Context: process context, xdpctl_change_mutex, no RTNL.
  * Return: the tap or an error.
  */
-struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_meter *m, struct file *prog)
+struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
+				  struct xdpctl_meter *m, struct file *prog)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }

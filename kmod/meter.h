@@ -17,7 +17,8 @@ bool xdpctl_meter_read(const struct xdpctl_dev *xd, u32 queue,
 		       u64 counts[XDPCTL_METER_KINDS]);
 void xdpctl_meter_dev_del(struct xdpctl_dev *xd);
 
-struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_meter *m, struct file *prog);
+struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
+				  struct xdpctl_meter *m, struct file *prog);
 struct xdpctl_tap *xdpctl_tap_swap(struct xdpctl_meter *m, struct xdpctl_tap *tap);
 void xdpctl_tap_free(struct xdpctl_tap *tap);
 

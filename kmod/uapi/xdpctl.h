@@ -87,6 +87,9 @@ enum xdpctl_ctrl_op {
 	XDPCTL_CTRL_OP_LOOKUP = 2,
 	XDPCTL_CTRL_OP_UPDATE = 4,
 	XDPCTL_CTRL_OP_DELETE = 8,
+
+	/* private: */
+	XDPCTL_CTRL_OP_MASK = 15
 };
 
 /**
@@ -115,6 +118,9 @@ enum xdpctl_mode {
 	XDPCTL_MODE_NATIVE = 1,
 	XDPCTL_MODE_GENERIC = 2,
 	XDPCTL_MODE_OFFLOAD = 4,
+
+	/* private: */
+	XDPCTL_MODE_MASK = 7
 };
 
 /**
@@ -172,6 +178,9 @@ enum xdpctl_action {
 	XDPCTL_ACTION_PASS = 4,
 	XDPCTL_ACTION_TX = 8,
 	XDPCTL_ACTION_REDIRECT = 16,
+
+	/* private: */
+	XDPCTL_ACTION_MASK = 31
 };
 
 /**
@@ -194,6 +203,9 @@ enum xdpctl_xdp_act {
 	XDPCTL_XDP_ACT_HW_OFFLOAD = 16,
 	XDPCTL_XDP_ACT_RX_SG = 32,
 	XDPCTL_XDP_ACT_NDO_XMIT_SG = 64,
+
+	/* private: */
+	XDPCTL_XDP_ACT_MASK = 127
 };
 
 /**
@@ -207,6 +219,9 @@ enum xdpctl_xdp_rx_metadata {
 	XDPCTL_XDP_RX_METADATA_TIMESTAMP = 1,
 	XDPCTL_XDP_RX_METADATA_HASH = 2,
 	XDPCTL_XDP_RX_METADATA_VLAN_TAG = 4,
+
+	/* private: */
+	XDPCTL_XDP_RX_METADATA_MASK = 7
 };
 
 /**
