@@ -47,6 +47,8 @@ type Control struct {
 	qstats *table[family.QstatsKey, family.Qstats]
 	prog   *table[family.ProgKey, family.Prog]
 	caps   *table[family.CapsKey, family.Caps]
+	attr   *table[family.AttrKey, family.Attr]
+	port   *table[family.PortKey, family.Port]
 }
 
 var _ family.Control = (*Control)(nil)
@@ -120,7 +122,13 @@ func (c *Control) openTables(open openFunc) (err error) {
 	if c.prog, err = openTable[family.ProgKey, family.Prog](c, family.CtrlTypeXDPProg, open); err != nil {
 		return err
 	}
-	c.caps, err = openTable[family.CapsKey, family.Caps](c, family.CtrlTypeXDPCaps, open)
+	if c.caps, err = openTable[family.CapsKey, family.Caps](c, family.CtrlTypeXDPCaps, open); err != nil {
+		return err
+	}
+	if c.attr, err = openTable[family.AttrKey, family.Attr](c, family.CtrlTypeXDPAttr, open); err != nil {
+		return err
+	}
+	c.port, err = openTable[family.PortKey, family.Port](c, family.CtrlTypeXDPPort, open)
 	return err
 }
 
@@ -158,6 +166,12 @@ func (c *Control) Prog() family.Table[family.ProgKey, family.Prog] { return c.pr
 
 // Caps implements [family.Control].
 func (c *Control) Caps() family.Table[family.CapsKey, family.Caps] { return c.caps }
+
+// Attr implements [family.Control].
+func (c *Control) Attr() family.Table[family.AttrKey, family.Attr] { return c.attr }
+
+// Port implements [family.Control].
+func (c *Control) Port() family.Table[family.PortKey, family.Port] { return c.port }
 
 // Types implements [family.Control]. Sizes and BTF ids are those of the maps;
 // which operations a type supports is as the spec has it, since maps do not

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/xdpctl/xdpctl-nl/family"
 )
 
 var (
@@ -186,7 +188,9 @@ func TestDumper(t *testing.T) {
 	key := structOf("xdpctl_stats_key", btf.Member{Name: "ifindex", Type: typedef("__u32", tU32)})
 	d := NewTypeDumper(key, newerStats())
 	d.Spelling = SpellSpec
-	const packets, redirectErrors, teleported, other = 1 << 4, 1 << 11, 1 << 22, 1 << 23
+	newer := uint64(1) << (len(family.AttrSetStats.Attrs) + 1)
+	const packets, redirectErrors = 1 << 4, 1 << 11
+	teleported, other := newer, newer<<1
 
 	tests := []struct {
 		name, json, text string

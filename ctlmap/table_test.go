@@ -275,6 +275,8 @@ func TestLayouts(t *testing.T) {
 		family.CtrlTypeXDPQstats: {unsafe.Sizeof(family.QstatsKey{}), unsafe.Sizeof(family.Qstats{})},
 		family.CtrlTypeXDPProg:   {unsafe.Sizeof(family.ProgKey{}), unsafe.Sizeof(family.Prog{})},
 		family.CtrlTypeXDPCaps:   {unsafe.Sizeof(family.CapsKey{}), unsafe.Sizeof(family.Caps{})},
+		family.CtrlTypeXDPAttr:   {unsafe.Sizeof(family.AttrKey{}), unsafe.Sizeof(family.Attr{})},
+		family.CtrlTypeXDPPort:   {unsafe.Sizeof(family.PortKey{}), unsafe.Sizeof(family.Port{})},
 	}
 	for _, d := range family.Descs() {
 		if got := sizes[d.Type]; got != [2]uintptr{uintptr(d.KeySize), uintptr(d.ValueSize)} {

@@ -32,6 +32,8 @@ type Client struct {
 	qstats *clientTable[QstatsKey, Qstats, *QstatsKey, *Qstats]
 	prog   *clientTable[ProgKey, Prog, *ProgKey, *Prog]
 	caps   *clientTable[CapsKey, Caps, *CapsKey, *Caps]
+	attr   *clientTable[AttrKey, Attr, *AttrKey, *Attr]
+	port   *clientTable[PortKey, Port, *PortKey, *Port]
 }
 
 var _ Control = (*Client)(nil)
@@ -57,6 +59,8 @@ func Dial(o Options) (*Client, error) {
 	c.qstats = newClientTable[QstatsKey, Qstats](c)
 	c.prog = newClientTable[ProgKey, Prog](c)
 	c.caps = newClientTable[CapsKey, Caps](c)
+	c.attr = newClientTable[AttrKey, Attr](c)
+	c.port = newClientTable[PortKey, Port](c)
 	return c, nil
 }
 
@@ -71,6 +75,12 @@ func (c *Client) Prog() Table[ProgKey, Prog] { return c.prog }
 
 // Caps implements Control.
 func (c *Client) Caps() Table[CapsKey, Caps] { return c.caps }
+
+// Attr implements Control.
+func (c *Client) Attr() Table[AttrKey, Attr] { return c.attr }
+
+// Port implements Control.
+func (c *Client) Port() Table[PortKey, Port] { return c.port }
 
 // Name implements Control. It returns "netlink".
 func (c *Client) Name() string { return "netlink" }

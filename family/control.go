@@ -117,6 +117,8 @@ type Control interface {
 	Qstats() Table[QstatsKey, Qstats]
 	Prog() Table[ProgKey, Prog]
 	Caps() Table[CapsKey, Caps]
+	Attr() Table[AttrKey, Attr]
+	Port() Table[PortKey, Port]
 
 	// Types returns the control types that the other side supports, in
 	// ascending order of their ids.

@@ -102,6 +102,8 @@ func TestHeader(t *testing.T) {
 		CtrlTypeXDPQstats: {QstatsKey{}, Qstats{}},
 		CtrlTypeXDPProg:   {ProgKey{}, Prog{}},
 		CtrlTypeXDPCaps:   {CapsKey{}, Caps{}},
+		CtrlTypeXDPAttr:   {AttrKey{}, Attr{}},
+		CtrlTypeXDPPort:   {PortKey{}, Port{}},
 	}
 	p := layoutProgram{want: map[string]int{}}
 	for _, d := range Descs() {

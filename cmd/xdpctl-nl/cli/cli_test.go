@@ -311,7 +311,7 @@ func TestCompletion(t *testing.T) {
 		{"prog attach dev lo obj x.o ", []string{"prog", "mode", "add", "replace"}},
 		{"prog attach dev lo id 5 replace ", []string{"mode", "expect"}},
 		{"prog attach mode ", []string{"native", "generic", "auto"}},
-		{"map create ", []string{"xdp-stats", "xdp-qstats", "xdp-prog", "xdp-caps"}},
+		{"map create ", []string{"xdp-stats", "xdp-qstats", "xdp-prog", "xdp-caps", "xdp-attr", "xdp-port"}},
 		{"map create xdp-stats ", []string{"pin", "dev"}},
 		{"--via ", []string{"netlink", "map", "auto"}},
 	}

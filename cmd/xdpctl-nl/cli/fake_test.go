@@ -88,6 +88,8 @@ type fakeControl struct {
 	qstats *fakeTable[family.QstatsKey, family.Qstats]
 	prog   *fakeTable[family.ProgKey, family.Prog]
 	caps   *fakeTable[family.CapsKey, family.Caps]
+	attr   *fakeTable[family.AttrKey, family.Attr]
+	port   *fakeTable[family.PortKey, family.Port]
 	events []any // family.Event or error
 	door   string
 	closed bool
@@ -97,6 +99,8 @@ func (c *fakeControl) Stats() family.Table[family.StatsKey, family.Stats]    { r
 func (c *fakeControl) Qstats() family.Table[family.QstatsKey, family.Qstats] { return c.qstats }
 func (c *fakeControl) Prog() family.Table[family.ProgKey, family.Prog]       { return c.prog }
 func (c *fakeControl) Caps() family.Table[family.CapsKey, family.Caps]       { return c.caps }
+func (c *fakeControl) Attr() family.Table[family.AttrKey, family.Attr]       { return c.attr }
+func (c *fakeControl) Port() family.Table[family.PortKey, family.Port]       { return c.port }
 func (c *fakeControl) Name() string                                          { return c.door }
 
 func (c *fakeControl) Close() error {
@@ -194,6 +198,16 @@ func newFake() *fakeControl {
 			less:    func(a, b family.CapsKey) bool { return a.Ifindex < b.Ifindex },
 			match:   func(f, k family.CapsKey) bool { return f.Ifindex == k.Ifindex },
 			entries: map[family.CapsKey]family.Caps{},
+		},
+		attr: &fakeTable[family.AttrKey, family.Attr]{
+			less:    func(a, b family.AttrKey) bool { return a.Ifindex < b.Ifindex },
+			match:   func(f, k family.AttrKey) bool { return f.Ifindex == k.Ifindex },
+			entries: map[family.AttrKey]family.Attr{},
+		},
+		port: &fakeTable[family.PortKey, family.Port]{
+			less:    func(a, b family.PortKey) bool { return a.Port < b.Port },
+			match:   func(f, k family.PortKey) bool { return f.Port == k.Port },
+			entries: map[family.PortKey]family.Port{},
 		},
 	}
 	c.fillStats()
