@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"unsafe"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -133,6 +134,44 @@ func (ns *NetNS) Up(name string) {
 	if err := ns.change("set "+name+" up", unix.RTM_NEWLINK, 0, ifinfo(0, unix.IFF_UP, unix.IFF_UP), named(name)); err != nil {
 		ns.tb.Fatal(err)
 	}
+}
+
+// Channels is ethtool -L NAME rx N tx N.
+func (ns *NetNS) Channels(name string, n int) {
+	ns.tb.Helper()
+	const set, get = 0x3d, 0x3c // ETHTOOL_SCHANNELS, ETHTOOL_GCHANNELS
+	var ch struct{ cmd, maxRX, maxTX, maxOther, maxCombined, rx, tx, other, combined uint32 }
+	ioctl := func(cmd uint32) (err error) {
+		ch.cmd = cmd
+		ns.Do(func() { err = ethtool(name, unsafe.Pointer(&ch)) })
+		return err
+	}
+	if err := ioctl(get); err != nil {
+		ns.tb.Fatalf("read channels of %s: %v", name, err)
+	}
+	ch.rx, ch.tx = uint32(n), uint32(n)
+	if err := ioctl(set); err != nil {
+		ns.tb.Fatalf("set channels of %s to %d: %v", name, n, err)
+	}
+}
+
+func ethtool(name string, data unsafe.Pointer) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var req struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(req.name[:unix.IFNAMSIZ-1], name)
+	req.data = data
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // Del is ip link del NAME.
