@@ -59,8 +59,14 @@ const struct xdpctl_driver *xdpctl_driver_find(const struct net_device *dev)
 	return NULL;
 }
 
-/* What ethtool does before it calls a driver. */
-static int driver_begin(struct net_device *dev)
+/**
+ * xdpctl_driver_begin() - do what ethtool does before it calls a driver
+ * @dev: the netdev
+ *
+ * Context: RTNL; sleeps.
+ * Return: 0; -ENODEV if the device is not there; what the driver refuses with.
+ */
+int xdpctl_driver_begin(struct net_device *dev)
 {
 	int err = -ENODEV;
 
@@ -83,7 +89,13 @@ err:
 	return err;
 }
 
-static void driver_end(struct net_device *dev)
+/**
+ * xdpctl_driver_end() - undo xdpctl_driver_begin()
+ * @dev: the netdev
+ *
+ * Context: RTNL; sleeps.
+ */
+void xdpctl_driver_end(struct net_device *dev)
 {
 	if (dev->ethtool_ops->complete)
 		dev->ethtool_ops->complete(dev);
@@ -92,7 +104,7 @@ static void driver_end(struct net_device *dev)
 		pm_runtime_put(dev->dev.parent);
 }
 
-/* Between driver_begin() and driver_end(). */
+/* Between xdpctl_driver_begin() and xdpctl_driver_end(). */
 static int driver_name(struct net_device *dev, char *name, size_t size)
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
@@ -123,11 +135,11 @@ int xdpctl_driver_name(struct net_device *dev, char *name, size_t size)
 	int err;
 
 	ASSERT_RTNL();
-	err = driver_begin(dev);
+	err = xdpctl_driver_begin(dev);
 	if (err)
 		return err;
 	err = driver_name(dev, name, size);
-	driver_end(dev);
+	xdpctl_driver_end(dev);
 	return err;
 }
 
@@ -338,7 +350,7 @@ int xdpctl_drvstats_read(struct net_device *dev, struct xdpctl_drvstats *ds)
 	    !ops->get_ethtool_stats)
 		return -ENOENT;
 
-	err = driver_begin(dev);
+	err = xdpctl_driver_begin(dev);
 	if (err)
 		return err;
 	count = ops->get_sset_count(dev, ETH_SS_STATS);
@@ -354,7 +366,7 @@ int xdpctl_drvstats_read(struct net_device *dev, struct xdpctl_drvstats *ds)
 		stats.n_stats = count;
 		ops->get_ethtool_stats(dev, &stats, ds->data);
 	}
-	driver_end(dev);
+	xdpctl_driver_end(dev);
 	return err;
 }
 

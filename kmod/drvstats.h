@@ -208,6 +208,8 @@ extern const u32 xdpctl_n_drivers;
 /* drvstats.c */
 const struct xdpctl_driver *xdpctl_driver_find(const struct net_device *dev);
 const char *xdpctl_driver_parent(const struct net_device *dev);
+int xdpctl_driver_begin(struct net_device *dev);
+void xdpctl_driver_end(struct net_device *dev);
 int xdpctl_driver_name(struct net_device *dev, char *name, size_t size);
 int xdpctl_layout_parse(struct xdpctl_layout *l,
 			const struct xdpctl_driver *drv, const char *strings,
