@@ -213,6 +213,8 @@ u32 xdpctl_placeholder_id(const struct net_device *dev);
 
 /* ctrl_caps.c */
 enum xdpctl_source xdpctl_caps_features(struct net_device *dev, u64 *features);
+bool xdpctl_caps_xmit_needs_prog(const struct net_device *dev);
+bool xdpctl_caps_rx_metadata(const struct net_device *dev, u64 *features);
 void xdpctl_caps_able(struct net_device *dev, bool generic,
 		      struct xdpctl_required *able);
 

@@ -106,12 +106,34 @@ enum xdpctl_source xdpctl_caps_features(struct net_device *dev, u64 *features)
 {
 	if (xdpctl_xdp_features(dev, features))
 		return XDPCTL_SOURCE_KERNEL;
+	rcu_read_lock();	/* asks a veth for its peer */
 	*features = derive_features(dev);
+	rcu_read_unlock();
 	return XDPCTL_SOURCE_DERIVED;
 }
 
-/* Returns false on a kernel without RX metadata. */
-static bool caps_rx_metadata(const struct net_device *dev, u64 *features)
+/**
+ * xdpctl_caps_xmit_needs_prog() - does the driver send what is redirected to a
+ * netdev only while a program is on it?
+ * @dev: the netdev
+ *
+ * Context: RTNL or rcu_read_lock().
+ * Return: whether it is known to.
+ */
+bool xdpctl_caps_xmit_needs_prog(const struct net_device *dev)
+{
+	return is_one_of(xdpctl_driver_parent(dev) ?: "", xmit_needs_prog);
+}
+
+/**
+ * xdpctl_caps_rx_metadata() - RX metadata that a netdev has kfuncs for
+ * @dev: the netdev
+ * @features: XDPCTL_XDP_RX_METADATA_*
+ *
+ * Context: RTNL or rcu_read_lock().
+ * Return: false on a kernel without RX metadata.
+ */
+bool xdpctl_caps_rx_metadata(const struct net_device *dev, u64 *features)
 {
 	bool timestamp, hash, vlan_tag;
 
@@ -161,7 +183,7 @@ void xdpctl_caps_able(struct net_device *dev, bool generic,
 	xdpctl_caps_features(dev, &able->features);
 	if (!generic) {
 		able->actions = caps_actions(dev, able->features);
-		caps_rx_metadata(dev, &able->rx_metadata);
+		xdpctl_caps_rx_metadata(dev, &able->rx_metadata);
 		return;
 	}
 	able->features &= XDPCTL_XDP_ACT_NDO_XMIT | XDPCTL_XDP_ACT_NDO_XMIT_SG;
@@ -184,7 +206,7 @@ static void caps_features(struct net_device *dev, struct xdpctl_caps *caps)
 		caps->present |= BIT_ULL(XDPCTL_A_CAPS_XDP_ZC_MAX_SEGS);
 	}
 
-	if (caps_rx_metadata(dev, &caps->xdp_rx_metadata_features))
+	if (xdpctl_caps_rx_metadata(dev, &caps->xdp_rx_metadata_features))
 		caps->present |=
 			BIT_ULL(XDPCTL_A_CAPS_XDP_RX_METADATA_FEATURES);
 
