@@ -200,6 +200,13 @@ int xdpctl_prog_init(void);
 void xdpctl_prog_exit(void);
 void xdpctl_prog_dev_del(struct xdpctl_dev *xd);
 
+/* ctrl_caps.c */
+u32 xdpctl_caps_features(struct net_device *dev, u64 *features);
+bool xdpctl_caps_xmit_needs_prog(const struct net_device *dev);
+
+/* ctrl_prog.c */
+int xdpctl_prog_resolve(struct xdpctl_req *req, u32 fd);
+
 /* ctrl_attr.c */
 void xdpctl_attr_dev_del(struct xdpctl_dev *xd);
 

@@ -224,24 +224,25 @@ static int prog_lookup(struct xdpctl_req *req, const void *key, void *value)
 
 /* update */
 
-static int prog_prepare(struct xdpctl_req *req, const void *key,
-			const void *value)
+/**
+ * xdpctl_prog_resolve() - find the XDP program that a request names
+ * @req: the request; gets the file of the program
+ * @fd: file descriptor of it in the caller
+ *
+ * Context: process context, current is the caller.
+ * Return: 0 or an error, with extack.
+ */
+int xdpctl_prog_resolve(struct xdpctl_req *req, u32 fd)
 {
-	const struct xdpctl_prog *v = value;
 	struct bpf_prog *prog;
 	struct file *file;
 
-	if (!(v->present & BIT_ULL(XDPCTL_A_PROG_FD))) {
-		NL_SET_ERR_ATTR_MISS(req->extack, NULL, XDPCTL_A_PROG_FD);
-		NL_SET_ERR_MSG(req->extack, "no program is given");
-		return -EINVAL;
-	}
-	file = fget(v->fd);
+	file = fget(fd);
 	if (!file) {
 		NL_SET_ERR_MSG(req->extack, "no such file descriptor");
 		return -EBADF;
 	}
-	prog = bpf_prog_get_type_dev(v->fd, BPF_PROG_TYPE_XDP, false);
+	prog = bpf_prog_get_type_dev(fd, BPF_PROG_TYPE_XDP, false);
 	if (IS_ERR(prog) || file->private_data != prog) {
 		if (!IS_ERR(prog))
 			bpf_prog_put(prog);
@@ -252,6 +253,19 @@ static int prog_prepare(struct xdpctl_req *req, const void *key,
 	bpf_prog_put(prog);	/* the file holds it */
 	req->file = file;
 	return 0;
+}
+
+static int prog_prepare(struct xdpctl_req *req, const void *key,
+			const void *value)
+{
+	const struct xdpctl_prog *v = value;
+
+	if (!(v->present & BIT_ULL(XDPCTL_A_PROG_FD))) {
+		NL_SET_ERR_ATTR_MISS(req->extack, NULL, XDPCTL_A_PROG_FD);
+		NL_SET_ERR_MSG(req->extack, "no program is given");
+		return -EINVAL;
+	}
+	return xdpctl_prog_resolve(req, v->fd);
 }
 
 static int check_prog(struct xdpctl_req *req, const struct bpf_prog *prog)
