@@ -45,7 +45,7 @@ static void gone_work(struct work_struct *work);
 static void reap_work(struct work_struct *work);
 
 /* A queue of our own, since waiting for it at exit must not wait for others. */
-static struct workqueue_struct *prog_wq;
+struct workqueue_struct *xdpctl_wq;
 static DECLARE_WORK(gone_wk, gone_work);
 static DECLARE_DELAYED_WORK(reap_wk, reap_work);
 
@@ -96,7 +96,7 @@ static void attachment_is_gone(struct xdpctl_attachment *a)
 	a->ifindex = dev->ifindex;
 	attachment_unlist(a);
 	list_add_tail(&a->list, &gone);
-	queue_work(prog_wq, &gone_wk);
+	queue_work(xdpctl_wq, &gone_wk);
 }
 
 static void attachment_is_lost(struct xdpctl_attachment *a)
@@ -150,7 +150,7 @@ static void reap_work(struct work_struct *work)
 		rtnl_unlock();
 	}
 	if (again)
-		queue_delayed_work(prog_wq, &reap_wk, REAP_INTERVAL);
+		queue_delayed_work(xdpctl_wq, &reap_wk, REAP_INTERVAL);
 }
 
 /**
@@ -419,7 +419,7 @@ static int attach_settle(struct xdpctl_req *req, u32 ifindex,
 	if (!err) {
 		xd->attachment = a;
 		list_add_tail(&a->list, &attached);
-		queue_delayed_work(prog_wq, &reap_wk, REAP_INTERVAL);
+		queue_delayed_work(xdpctl_wq, &reap_wk, REAP_INTERVAL);
 		swap->top = NULL;
 		swap->tap = xd->meter ? xdpctl_tap_swap(xd->meter, tap) : tap;
 		WRITE_ONCE(attaching, NULL);
@@ -600,8 +600,8 @@ err_attaching:
  */
 int xdpctl_prog_init(void)
 {
-	prog_wq = alloc_workqueue("xdpctl", WQ_UNBOUND, 0);
-	return prog_wq ? 0 : -ENOMEM;
+	xdpctl_wq = alloc_workqueue("xdpctl", WQ_UNBOUND, 0);
+	return xdpctl_wq ? 0 : -ENOMEM;
 }
 
 /**
@@ -613,6 +613,6 @@ int xdpctl_prog_init(void)
 void xdpctl_prog_exit(void)
 {
 	cancel_delayed_work_sync(&reap_wk);
-	destroy_workqueue(prog_wq);
+	destroy_workqueue(xdpctl_wq);
 	WARN_ON_ONCE(!list_empty(&attached) || !list_empty(&gone));
 }

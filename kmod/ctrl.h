@@ -17,6 +17,7 @@ struct xdpctl_settings;
 struct bpf_link;
 struct bpf_offloaded_map;
 struct file;
+struct workqueue_struct;
 
 /**
  * struct xdpctl_req - the context of one operation on a control type
@@ -196,6 +197,8 @@ void xdpctl_stats_dev_del(struct xdpctl_dev *xd);
 void xdpctl_stats_dev_event(struct net_device *dev, unsigned long event);
 
 /* attach.c */
+extern struct workqueue_struct *xdpctl_wq;
+
 int xdpctl_prog_init(void);
 void xdpctl_prog_exit(void);
 void xdpctl_prog_dev_del(struct xdpctl_dev *xd);

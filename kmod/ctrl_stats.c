@@ -14,6 +14,7 @@
 #include <linux/timekeeping.h>
 
 #include "drvstats.h"
+#include "meter.h"
 
 /* Both values are @present and a u64 for each attribute from packets on. */
 #define STATS_INDEX(attr)	(1 + (attr) - XDPCTL_A_STATS_PACKETS)
@@ -137,6 +138,39 @@ static void stats_put_module(struct xdpctl_stats *value,
 	value->exception_invalid = exc_all(exc, XDPCTL_EXC_INVALID);
 }
 
+/* The attribute that counts a verdict, by kind of meter. */
+static const u8 meter_attrs[XDPCTL_METER_KINDS] = {
+	[XDP_ABORTED] = XDPCTL_A_STATS_ABORTED,
+	[XDP_DROP] = XDPCTL_A_STATS_DROP,
+	[XDP_PASS] = XDPCTL_A_STATS_PASS,
+	[XDP_TX] = XDPCTL_A_STATS_TX,
+	[XDP_REDIRECT] = XDPCTL_A_STATS_REDIRECT,
+	[XDPCTL_METER_INVALID] = XDPCTL_A_STATS_INVALID,
+};
+
+/*
+ * Puts what the meter counts in the place of what else is known of it, and
+ * returns which attributes those are. @v is a struct xdpctl_stats or
+ * xdpctl_qstats.
+ */
+static u64 stats_put_meter(const struct xdpctl_dev *xd, u32 queue, u64 *v)
+{
+	u64 metered = BIT_ULL(XDPCTL_A_STATS_PACKETS);
+	u64 counts[XDPCTL_METER_KINDS], sum = 0;
+	unsigned int i;
+
+	if (!xd->meter || !xdpctl_meter_read(xd, queue, counts))
+		return 0;
+	for (i = 0; i < XDPCTL_METER_KINDS; i++) {
+		v[STATS_INDEX(meter_attrs[i])] = counts[i];
+		metered |= BIT_ULL(meter_attrs[i]);
+		sum += counts[i];
+	}
+	v[STATS_INDEX(XDPCTL_A_STATS_PACKETS)] = sum;
+	v[0] |= metered | BIT_ULL(XDPCTL_A_STATS_METERED);
+	return metered;
+}
+
 static ktime_t time_asleep(void)
 {
 	return ktime_mono_to_any(0, TK_OFFS_BOOT);
@@ -255,6 +289,7 @@ static int stats_lookup_driver(struct xdpctl_req *req, u32 ifindex,
 		stats_put_driver(value, &counts);
 	}
 	stats_put_module(value, exc, drv_flags(xd), counts.have);
+	value->metered = stats_put_meter(xd, XDPCTL_QUEUE_ALL, (u64 *)value);
 	rtnl_unlock();
 	return 0;
 }
@@ -280,7 +315,7 @@ static int stats_lookup(struct xdpctl_req *req, const void *key, void *value)
 		rcu_read_unlock();
 		return xdpctl_no_netdev(req);
 	}
-	if (xd->drv && xd->drv->drv->counters) {
+	if ((xd->drv && xd->drv->drv->counters) || READ_ONCE(xd->meter)) {
 		rcu_read_unlock();
 		return stats_lookup_driver(req, k->ifindex, value);
 	}
@@ -307,6 +342,8 @@ static u32 n_queues(const struct xdpctl_dev *xd)
 	u32 n_rxq = READ_ONCE(xd->dev->real_num_rx_queues);
 	const struct xdpctl_counter *counter;
 
+	if (READ_ONCE(xd->meter))
+		return n_rxq;
 	if (!ds || !ds->drv->counters)
 		return 0;
 	/* Pairs with smp_store_release() in drvstats.c. */
@@ -349,9 +386,9 @@ static int qstats_get_next(struct net *net, const void *key, void *next)
 	return err;
 }
 
-/* Under RTNL. An exception tells no queue, so there are none of them. */
-static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
-		       struct xdpctl_qstats *value)
+/* An exception tells no queue, so there are none of them. */
+static int qstats_fill_driver(struct xdpctl_dev *xd, u32 queue,
+			      struct xdpctl_qstats *value)
 {
 	struct xdpctl_exc sum, *exc = &sum;
 	struct xdpctl_counts counts, dev;
@@ -368,6 +405,17 @@ static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
 	derive(xd, &counts, &dev, exc);
 	stats_put_driver(value, &counts);
 	return 0;
+}
+
+/* Under RTNL. */
+static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
+		       struct xdpctl_qstats *value)
+{
+	int err = qstats_fill_driver(xd, queue, value);
+
+	if (!err || err == -ENOENT)
+		value->metered = stats_put_meter(xd, queue, (u64 *)value);
+	return value->metered ? 0 : err;
 }
 
 static int no_queue(struct xdpctl_req *req)

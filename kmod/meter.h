@@ -5,7 +5,7 @@
 #include "attach.h"
 #include "ctrl.h"
 
-/* A verdict is counted under its number, and one that is no XDP action under this. */
+/* A verdict is counted under its number, one that is no XDP action under this. */
 #define XDPCTL_METER_INVALID	(XDP_REDIRECT + 1)
 #define XDPCTL_METER_KINDS	(XDP_REDIRECT + 2)
 
