@@ -308,7 +308,7 @@ static int redirect_on(struct xdpctl_req *req, struct xdpctl_dev *xd, u32 num,
 	err = prepare(req, xd->dev, num, size, &done);
 	if (err)
 		goto err_off;
-	if (needs_placeholder(xd->dev) && !s->redirect.placeholder) {
+	if (s->redirect.placeholder || needs_placeholder(xd->dev)) {
 		err = placeholder(req, ifindex, &s, true);
 		if (!s) {
 			NL_SET_ERR_MSG(req->extack, "no such netdev");
@@ -395,6 +395,7 @@ void xdpctl_redirect_fill(const struct xdpctl_dev *xd, struct xdpctl_attr *v)
 	v->present |= BIT_ULL(XDPCTL_A_ATTR_RINGS_NUM);
 	if (!xd->settings || !xd->settings->redirect.on)
 		return;
+	xdpctl_reap_dev(dev);
 	v->placeholder_prog_id = xdpctl_placeholder_id(dev);
 	if (v->placeholder_prog_id)
 		v->present |= BIT_ULL(XDPCTL_A_ATTR_PLACEHOLDER_PROG_ID);
