@@ -14,6 +14,8 @@ import (
 //go:generate make -s all
 
 var (
+	//go:embed metadata.bpf.o
+	metadataObject []byte
 	//go:embed pass.bpf.o
 	passObject []byte
 	//go:embed verdict.bpf.o
@@ -22,6 +24,12 @@ var (
 
 // Names in the objects.
 const (
+	// MetadataProgram gives each frame to the AF_XDP socket of its RX queue
+	// with struct xdpctl_rx_metadata in front of it.
+	MetadataProgram = "metadata"
+	// MetadataSockets is the map of MetadataProgram with the sockets by RX
+	// queue. Frames of a queue without one pass.
+	MetadataSockets = "metadata_sockets"
 	// PassProgram passes every frame.
 	PassProgram = "pass"
 	// VerdictProgram answers a test frame with the verdict it asks for.
@@ -36,6 +44,23 @@ const (
 // 802 local experimental 1. The byte after the Ethernet header is the verdict
 // asked for.
 const EtherType = 0x88b5
+
+// bound is BPF_F_XDP_DEV_BOUND_ONLY.
+const bound = 1 << 6
+
+// LoadMetadata returns the spec of metadata.bpf.c, whose program is to be loaded
+// for the netdev ifindex, in its network namespace, and can be attached to no
+// other. It needs no kernel; the program needs one of 6.3 or later.
+func LoadMetadata(ifindex uint32) (*ebpf.CollectionSpec, error) {
+	spec, err := load("metadata", metadataObject)
+	if err != nil {
+		return nil, err
+	}
+	prog := spec.Programs[MetadataProgram]
+	prog.Flags |= bound
+	prog.Ifindex = ifindex
+	return spec, nil
+}
 
 // LoadPass returns the spec of pass.bpf.c. It needs no kernel.
 func LoadPass() (*ebpf.CollectionSpec, error) {
