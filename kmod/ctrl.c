@@ -211,6 +211,7 @@ static void dev_unregister(struct net_device *dev)
 	xd = xdpctl_dev_get(net, dev->ifindex);
 	if (!xd || xd->dev != dev)
 		return;
+	xdpctl_port_dev_del(xd);
 	xa_erase(&xdpctl_net(net)->devs, xd->ifindex);
 	xdpctl_net_changed(net);
 	if (dev->reg_state == NETREG_REGISTERED)
@@ -258,6 +259,7 @@ static void __net_exit net_exit(struct net *net)
 
 	WARN_ON_ONCE(!xa_empty(&xn->devs));
 	xa_destroy(&xn->devs);
+	xdpctl_port_net_exit(net);
 }
 
 static struct pernet_operations net_ops = {

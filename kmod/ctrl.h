@@ -11,7 +11,9 @@
 #include "gen.h"
 
 struct xdpctl_attachment;
+struct xdpctl_binding;
 struct xdpctl_meter;
+struct xdpctl_ports;
 struct xdpctl_queues;
 struct xdpctl_settings;
 struct bpf_link;
@@ -118,6 +120,7 @@ struct xdpctl_exc {
  * @placeholder: file of the placeholder that stack.c keeps ready for it, or
  *	NULL; written under RTNL and xdpctl_change_mutex
  * @settings: what ctrl_attr.c has set, or NULL; under RTNL
+ * @binding: the port that ctrl_port.c gave it, or NULL; under RTNL
  * @meter: the meter of meter.c, or NULL; written under RTNL and
  *	xdpctl_change_mutex
  * @driver: name of the driver if @driver_known, of ctrl_caps.c; written under
@@ -141,6 +144,7 @@ struct xdpctl_dev {
 	struct xdpctl_queues __rcu *queues;
 	struct file *placeholder;
 	struct xdpctl_settings *settings;
+	struct xdpctl_binding *binding;
 	struct xdpctl_meter *meter;
 	char driver[32];
 	bool driver_known;
@@ -156,11 +160,13 @@ struct xdpctl_dev {
  *	rcu_read_lock()
  * @gen: changes whenever an iteration would see something else
  * @ctl: the control device, or NULL; under RTNL
+ * @ports: the table of ports of ctrl_port.c, or NULL; written once, under RTNL
  */
 struct xdpctl_net {
 	struct xarray devs;
 	atomic_t gen;
 	struct net_device *ctl;
+	struct xdpctl_ports *ports;
 };
 
 /* Refuses a request for an entry of a netdev that is not there. */
@@ -212,6 +218,11 @@ int xdpctl_prog_resolve(struct xdpctl_req *req, u32 fd);
 
 /* ctrl_attr.c */
 void xdpctl_attr_dev_del(struct xdpctl_dev *xd);
+
+/* ctrl_port.c */
+void xdpctl_port_exit(void);
+void xdpctl_port_dev_del(struct xdpctl_dev *xd);
+void xdpctl_port_net_exit(struct net *net);
 
 /* netlink.c */
 int xdpctl_netlink_init(void);

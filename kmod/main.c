@@ -47,6 +47,7 @@ err_ctlmap:
 	xdpctl_ctlmap_exit();
 err_ctrl:
 	xdpctl_ctrl_exit();
+	xdpctl_port_exit();
 err_prog:
 	xdpctl_prog_exit();
 err_exception:
@@ -62,6 +63,7 @@ static void __exit xdpctl_exit(void)
 	xdpctl_ctldev_exit();
 	xdpctl_ctlmap_exit();
 	xdpctl_ctrl_exit();
+	xdpctl_port_exit();
 	xdpctl_prog_exit();
 	xdpctl_exception_exit();
 	xdpctl_sysbpf_exit();
