@@ -18,6 +18,8 @@ var (
 	metadataObject []byte
 	//go:embed pass.bpf.o
 	passObject []byte
+	//go:embed port.bpf.o
+	portObject []byte
 	//go:embed verdict.bpf.o
 	verdictObject []byte
 )
@@ -32,6 +34,9 @@ const (
 	MetadataSockets = "metadata_sockets"
 	// PassProgram passes every frame.
 	PassProgram = "pass"
+	// PortProgram sends a test frame out of the port that it asks for. It
+	// needs the maps of the module: see loader.PortMaps.
+	PortProgram = "port"
 	// VerdictProgram answers a test frame with the verdict it asks for.
 	VerdictProgram = "verdict"
 	// VerdictPorts is the devmap of VerdictProgram. Frames that ask for
@@ -65,6 +70,11 @@ func LoadMetadata(ifindex uint32) (*ebpf.CollectionSpec, error) {
 // LoadPass returns the spec of pass.bpf.c. It needs no kernel.
 func LoadPass() (*ebpf.CollectionSpec, error) {
 	return load("pass", passObject)
+}
+
+// LoadPort returns the spec of port.bpf.c. It needs no kernel.
+func LoadPort() (*ebpf.CollectionSpec, error) {
+	return load("port", portObject)
 }
 
 // LoadVerdict returns the spec of verdict.bpf.c. It needs no kernel.
