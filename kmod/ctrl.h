@@ -12,6 +12,7 @@
 
 struct xdpctl_attachment;
 struct xdpctl_binding;
+struct xdpctl_exc_metered;
 struct xdpctl_meter;
 struct xdpctl_ports;
 struct xdpctl_queues;
@@ -94,7 +95,8 @@ enum {
 	XDPCTL_EXC_TX,
 	XDPCTL_EXC_REDIRECT,
 	XDPCTL_EXC_INVALID,
-	XDPCTL_EXC_REDIRECT_ERR,	/* tracepoint xdp_redirect_err */
+	XDPCTL_EXC_EVENTS,		/* those before are told */
+	XDPCTL_EXC_REDIRECT_ERR = XDPCTL_EXC_EVENTS,	/* tracepoint xdp_redirect_err */
 	XDPCTL_EXC_KINDS,
 };
 
@@ -107,12 +109,33 @@ struct xdpctl_exc {
 };
 
 /**
+ * struct xdpctl_exc_event - what exception-ntf tells
+ * @ifindex: the netdev
+ * @prog_id: program of the last
+ * @action: action of the last
+ * @queue: RX queue, or XDPCTL_QUEUE_ALL if it is not known
+ * @count: how many since the last event
+ */
+struct xdpctl_exc_event {
+	u32 ifindex;
+	u32 prog_id;
+	u32 action;
+	u32 queue;
+	u64 count;
+};
+
+/**
  * struct xdpctl_dev - what the module knows of a netdev
  * @dev: the netdev; no reference is held, the notifier frees this before the
  *	netdev goes
  * @node: in the hash of exception.c, by @dev
  * @exc: exception counters
  * @exc_seen: there was an exception
+ * @exc_awake: of exceptions the work of exception.c will tell
+ * @exc_due: it is to tell now; of the work
+ * @exc_last: program id << 32 | action of the last exception of a kind
+ * @exc_told: how many of a kind were told; under RTNL
+ * @exc_metered: what was told by queue, or NULL; under RTNL
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
  * @attachment: what attach.c attached to it, or NULL; under RTNL
  * @queues: programs of its RX queues, or NULL; written under RTNL, read under
@@ -139,6 +162,11 @@ struct xdpctl_dev {
 	struct hlist_node node;
 	struct xdpctl_exc __percpu *exc;
 	bool exc_seen;
+	bool exc_awake;
+	bool exc_due;
+	u64 exc_last[XDPCTL_EXC_EVENTS];
+	u64 exc_told[XDPCTL_EXC_EVENTS];
+	struct xdpctl_exc_metered *exc_metered;
 	struct xdpctl_drvstats *drv;
 	struct xdpctl_attachment *attachment;
 	struct xdpctl_queues __rcu *queues;
@@ -192,6 +220,8 @@ int xdpctl_ifindex_next(struct net *net, const void *key, void *next);
 /* exception.c */
 int xdpctl_exception_init(void);
 void xdpctl_exception_exit(void);
+void xdpctl_exception_start(void);
+void xdpctl_exception_stop(void);
 int xdpctl_exception_add(struct xdpctl_dev *xd);	/* allocates xd->exc, hashes */
 void xdpctl_exception_del(struct xdpctl_dev *xd);	/* unhashes; ctrl.c frees by RCU */
 bool xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum);
@@ -229,6 +259,10 @@ int xdpctl_netlink_init(void);
 void xdpctl_netlink_exit(void);
 void xdpctl_notify(struct xdpctl_req *req, enum xdpctl_ctrl_type type,
 		   const void *key, const void *value);
+bool xdpctl_exception_wanted(struct net *net);
+struct sk_buff *xdpctl_exception_msg(struct net *net,
+				     const struct xdpctl_exc_event *ev);
+void xdpctl_exception_send(struct net *net, struct sk_buff *skb);
 __printf(2, 3)
 void xdpctl_extack_fmt(struct netlink_ext_ack *extack, const char *fmt, ...);
 

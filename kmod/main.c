@@ -39,6 +39,7 @@ static int __init xdpctl_init(void)
 	err = xdpctl_netlink_init();
 	if (err)
 		goto err_ctldev;
+	xdpctl_exception_start();
 	return 0;
 
 err_ctldev:
@@ -59,6 +60,7 @@ err_sysbpf:
 
 static void __exit xdpctl_exit(void)
 {
+	xdpctl_exception_stop();	/* sends through the family */
 	xdpctl_netlink_exit();
 	xdpctl_ctldev_exit();
 	xdpctl_ctlmap_exit();

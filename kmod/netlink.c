@@ -289,6 +289,72 @@ void xdpctl_notify(struct xdpctl_req *req, enum xdpctl_ctrl_type type,
 					XDPCTL_NLGRP_MGMT, GFP_KERNEL);
 }
 
+/**
+ * xdpctl_exception_wanted() - is there anybody to be told of exceptions?
+ * @net: the netns
+ *
+ * Context: any.
+ * Return: whether group exception has a listener.
+ */
+bool xdpctl_exception_wanted(struct net *net)
+{
+	return genl_has_listeners(&family, net, XDPCTL_NLGRP_EXCEPTION);
+}
+
+static int put_exception(struct sk_buff *skb, const struct xdpctl_exc_event *ev)
+{
+	return nla_put_u32(skb, XDPCTL_A_EXCEPTION_IFINDEX, ev->ifindex) ?:
+	       nla_put_u32(skb, XDPCTL_A_EXCEPTION_PROG_ID, ev->prog_id) ?:
+	       nla_put_u32(skb, XDPCTL_A_EXCEPTION_ACTION, ev->action) ?:
+	       nla_put_u64_64bit(skb, XDPCTL_A_EXCEPTION_COUNT, ev->count,
+				 XDPCTL_A_EXCEPTION_PAD) ?:
+	       (ev->queue == XDPCTL_QUEUE_ALL ? 0 :
+		nla_put_u32(skb, XDPCTL_A_EXCEPTION_QUEUE, ev->queue));
+}
+
+/**
+ * xdpctl_exception_msg() - make an exception-ntf
+ * @net: the netns that is to be told; if there is no memory, it is told that
+ *	something is missing
+ * @ev: what happened
+ *
+ * Context: process context.
+ * Return: the message, for xdpctl_exception_send(), or NULL.
+ */
+struct sk_buff *xdpctl_exception_msg(struct net *net,
+				     const struct xdpctl_exc_event *ev)
+{
+	struct sk_buff *skb;
+	void *hdr;
+
+	skb = genlmsg_new(5 * nla_total_size_64bit(sizeof(u64)), GFP_KERNEL);
+	if (!skb)
+		goto err;
+	hdr = genlmsg_put(skb, 0, 0, &family, 0, XDPCTL_CMD_EXCEPTION_NTF);
+	if (WARN_ON_ONCE(!hdr || put_exception(skb, ev)))
+		goto err;
+	genlmsg_end(skb, hdr);
+	return skb;
+
+err:
+	nlmsg_free(skb);
+	genl_set_err(&family, net, 0, XDPCTL_NLGRP_EXCEPTION, -ENOBUFS);
+	return NULL;
+}
+
+/**
+ * xdpctl_exception_send() - tell group exception
+ * @net: the netns
+ * @skb: what; consumed
+ *
+ * Context: process context, no RTNL.
+ */
+void xdpctl_exception_send(struct net *net, struct sk_buff *skb)
+{
+	genlmsg_multicast_netns(&family, net, skb, 0, XDPCTL_NLGRP_EXCEPTION,
+				GFP_KERNEL);
+}
+
 /* What attaches works in the caller's netns, so it has to be the socket's. */
 static int check_netns(struct genl_info *info)
 {
