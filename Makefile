@@ -104,6 +104,7 @@ check-go:
 
 check-bpf:
 	@$(MAKE) -s -C bpf check
+	@$(MAKE) -s -C loader/testdata check
 
 check-style: sources = $(wildcard kmod/*.[ch] kmod/*/*.h kmod/*/*/*.h bpf/*.c)
 check-style:
