@@ -221,9 +221,13 @@ func (r *Requirement) addMap(coll *ebpf.CollectionSpec, name string, seen map[st
 	return nil
 }
 
-// genericFeatures are what generic mode has on every netdev: it runs in the
-// core, which gives a program frames in one piece where it cannot take others.
-const genericFeatures = family.XDPActBasic | family.XDPActRedirect | family.XDPActRXSG
+// Features in generic mode, which runs in the core: those that every netdev has,
+// since the core does there what a driver would have to, and those that are the
+// driver's all the same.
+const (
+	genericFeatures = family.XDPActBasic | family.XDPActRedirect | family.XDPActRXSG
+	driverFeatures  = family.XDPActNDOXmit | family.XDPActNDOXmitSG
+)
 
 // Missing returns what r needs and a netdev with these capabilities lacks in a
 // mode: native or generic. Nothing is missing if it is [Requirement.Empty].
@@ -234,7 +238,7 @@ const genericFeatures = family.XDPActBasic | family.XDPActRedirect | family.XDPA
 func (r *Requirement) Missing(caps *family.Caps, mode family.Mode) *Requirement {
 	lack := &Requirement{Features: r.Features, RXMetadata: r.RXMetadata, Actions: r.Actions}
 	if mode == family.ModeGeneric {
-		lack.Features &^= genericFeatures
+		lack.Features &^= genericFeatures | caps.XDPFeatures&driverFeatures
 		lack.Actions = 0
 		return lack
 	}

@@ -252,6 +252,18 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// What redirects frames to a netdev asks its driver in generic mode too; what is
+// for native mode alone is not there.
+func TestMissingGeneric(t *testing.T) {
+	need := Requirement{Features: family.XDPActNDOXmit | family.XDPActNDOXmitSG | family.XDPActXSKZerocopy}
+	var caps family.Caps
+	caps.SetXDPFeatures(basic | family.XDPActNDOXmit | family.XDPActXSKZerocopy)
+	want := &Requirement{Features: family.XDPActNDOXmitSG | family.XDPActXSKZerocopy}
+	if diff := cmp.Diff(want, need.Missing(&caps, family.ModeGeneric)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSetProg(t *testing.T) {
 	var got, want family.Prog
 	(&Requirement{Features: basic, Actions: tx}).SetProg(&got)
