@@ -124,7 +124,8 @@ type Control interface {
 	// ascending order of their ids.
 	Types(ctx context.Context) ([]Type, error)
 
-	// Subscribe subscribes to changes made through any door.
+	// Subscribe subscribes to changes of programs, settings and ports, made
+	// through any door, and to XDP exceptions.
 	//
 	// Returns an error matching errors.ErrUnsupported at the map door,
 	// which has no notifications.
@@ -137,12 +138,12 @@ type Control interface {
 	Close() error
 }
 
-// Subscription delivers the changes since [Control.Subscribe] returned. It
+// Subscription delivers the events since [Control.Subscribe] returned. It
 // belongs to one goroutine.
 type Subscription interface {
-	// Recv waits for the next change.
+	// Recv waits for the next event.
 	//
-	// Returns an error matching unix.ENOBUFS if changes were lost since the
+	// Returns an error matching unix.ENOBUFS if events were lost since the
 	// last call, because they came faster than they were received: read
 	// the tables again, then go on receiving. Returns the error of ctx when
 	// it is done first.
@@ -152,23 +153,29 @@ type Subscription interface {
 	Close() error
 }
 
-// Event is a change of an entry, as a notification told it.
+// Event is what a notification told: a change of an entry, or XDP exceptions.
 type Event struct {
 	// Op is the notification as the spec spells it, such as "prog-ntf".
 	Op string
 
-	// Type is the control type of the entry.
+	// Type is the control type of the entry; 0 for exceptions, which are
+	// none.
 	Type CtrlType
 
 	// Key and Value are the entry after the change, pointers to the types
 	// of Type: *ProgKey and *Prog for CtrlTypeXDPProg. Of an entry that is
-	// gone the value has nothing that tells of the entry: no prog-id.
+	// gone the value has nothing that tells of the entry: no prog-id, no
+	// ifindex of a port.
+	//
+	// Of "exception-ntf", Key is nil and Value is an *Exception. It is no
+	// count of all exceptions, which [Control.Stats] has: those that come
+	// faster than events are sent are told of together.
 	Key   any
 	Value any
 }
 
 // MarshalJSON returns an object with "event", the name of the notification,
-// and the attributes of key and value.
+// and the attributes of key and value, if there are any.
 func (e Event) MarshalJSON() ([]byte, error) {
 	op, err := json.Marshal(map[string]string{"event": e.Op})
 	if err != nil {
@@ -177,8 +184,8 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return mergeJSON(json.RawMessage(op), e.Key, e.Value)
 }
 
-// Events iterates over the changes that s delivers, until an error other than
-// loss of changes; that error is the last thing yielded. Loss itself is yielded
+// Events iterates over the events that s delivers, until an error other than
+// loss of events; that error is the last thing yielded. Loss itself is yielded
 // as an error too, and iteration goes on.
 func Events(ctx context.Context, s Subscription) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

@@ -206,7 +206,7 @@ func (r *Requirement) addMap(coll *ebpf.CollectionSpec, name string, seen map[st
 	}
 	switch m.Type {
 	case ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap:
-		r.needRedirect(fmt.Sprintf("uses %s, a %s", name, m.Type))
+		r.needRedirect(fmt.Sprintf("uses the map %s of type %s", name, m.Type))
 	case ebpf.ProgramArray:
 		for _, kv := range m.Contents {
 			prog, ok := kv.Value.(string)

@@ -4,12 +4,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 func (a *app) capsObject() *cobra.Command {
@@ -18,33 +20,71 @@ func (a *app) capsObject() *cobra.Command {
 
 func (a *app) capsShow() *cobra.Command {
 	var dev string
+	var s source
+	var need required
 	return a.command(spec{
-		use:     "show [ dev IF ]",
+		use:     "show [ dev IF ] [ obj FILE [ prog NAME ] ] [ require LIST | require-only LIST ]",
 		short:   "Show what XDP can do on netdevs",
-		long:    "Features are named as the netdev family names them. Source derived means that\nthe kernel does not know them itself: a feature that is not listed may be there.",
-		example: "xdpctl-nl caps show\nxdpctl-nl -j -p caps show dev eth0",
-		words: words{
+		long:    "Features are named as the netdev family names them. Source derived means that\nthe kernel does not know them itself: a feature that is not listed may be there.\n\nWith obj, require or require-only, it also says in which modes a program would run\nthat needs this, as prog attach would ask for it, and what the netdev lacks.",
+		example: "xdpctl-nl caps show\nxdpctl-nl -j -p caps show dev eth0\nxdpctl-nl caps show dev eth0 obj filter.o",
+		words: append(words{
 			{name: "dev", arg: "IF", help: "of this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
-		},
-		run: func(ctx context.Context) error {
-			ctl, err := a.control()
-			if err != nil {
-				return err
-			}
-			var filter *family.CapsKey
-			if dev != "" {
-				index, err := a.ifindex(dev)
-				if err != nil {
-					return err
-				}
-				filter = &family.CapsKey{Ifindex: index}
-			}
-			return printEntries(ctx, a, ctl.Caps(), filter, func(e *family.Entry[family.CapsKey, family.Caps]) error {
-				a.printCaps(e.Key.Ifindex, &e.Value)
-				return nil
-			})
-		},
+			{name: "obj", arg: "FILE", help: "for the program in this object file", set: setString(&s.obj)},
+			{name: "prog", arg: "NAME", help: "which of the programs in the object file, if it has many", after: "obj", set: setString(&s.name)},
+		}, need.words()...),
+		run: func(ctx context.Context) error { return a.showCaps(ctx, dev, &s, &need) },
 	})
+}
+
+func (a *app) showCaps(ctx context.Context, dev string, s *source, r *required) error {
+	var need *loader.Requirement
+	if s.obj != "" || r.more != nil || r.only != nil {
+		var err error
+		if need, err = r.of(s); err != nil {
+			return err
+		}
+	}
+	ctl, err := a.control()
+	if err != nil {
+		return err
+	}
+	var filter *family.CapsKey
+	if dev != "" {
+		index, err := a.ifindex(dev)
+		if err != nil {
+			return err
+		}
+		filter = &family.CapsKey{Ifindex: index}
+	}
+	if need != nil && a.asJSON() {
+		return a.printJudged(ctx, ctl, filter, need)
+	}
+	return printEntries(ctx, a, ctl.Caps(), filter, func(e *family.Entry[family.CapsKey, family.Caps]) error {
+		a.printCaps(e.Key.Ifindex, &e.Value)
+		if need == nil {
+			return nil
+		}
+		for _, vd := range judge(need, &e.Value) {
+			a.printf("    %s\n", verdictText(&vd, &e.Value))
+		}
+		return nil
+	})
+}
+
+// printJudged prints capabilities and verdicts as JSON.
+func (a *app) printJudged(ctx context.Context, ctl family.Control, filter *family.CapsKey, need *loader.Requirement) error {
+	list := []json.RawMessage{}
+	for e, err := range family.All(ctx, ctl.Caps(), filter) {
+		if err != nil {
+			return err
+		}
+		o, err := judgedJSON(&e, need)
+		if err != nil {
+			return err
+		}
+		list = append(list, o)
+	}
+	return a.printJSON(list)
 }
 
 func (a *app) printCaps(ifindex uint32, v *family.Caps) {
@@ -66,6 +106,9 @@ func (a *app) printCaps(ifindex uint32, v *family.Caps) {
 		if v.Has(family.AttrCapsSource) {
 			second.add("source", v.Source.String())
 		}
+	}
+	if v.Has(family.AttrCapsActions) {
+		second.add("actions", v.Actions.String())
 	}
 	if v.Has(family.AttrCapsXDPRXMetadataFeatures) {
 		second.add("rx-metadata", v.XDPRXMetadataFeatures.String())

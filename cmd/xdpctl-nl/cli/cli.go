@@ -147,23 +147,17 @@ func (a *app) command(s spec) *cobra.Command {
 		}
 		return nil
 	}
-	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		comps := s.words.completions(args)
-		if comps == nil && a.expectsFile(s.words, args) {
+		if s.words.expects(args, "LIST") {
+			return listCompletions(comps, begun), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+		if comps == nil && s.words.expects(args, "PATH", "FILE") {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
 		return comps, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c
-}
-
-// expectsFile tells whether the value to complete is a file.
-func (a *app) expectsFile(ws words, args []string) bool {
-	if len(args) == 0 {
-		return false
-	}
-	w, err := ws.find(args[len(args)-1])
-	return err == nil && (w.arg == "PATH" || w.arg == "FILE")
 }
 
 func longHelp(s spec) string {
@@ -215,8 +209,8 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "xdpctl-nl [ OPTIONS ] OBJECT { COMMAND | help }",
 		Short: "Control XDP on netdevs",
-		Long: `Control XDP on netdevs: statistics, programs and capabilities, over generic
-netlink or over BPF control maps. Both need the kernel module xdpctl.
+		Long: `Control XDP on netdevs: statistics, programs, capabilities, settings and ports,
+over generic netlink or over BPF control maps. Both need the kernel module xdpctl.
 
 Commands and keywords can be shortened as long as they are unambiguous.
 
@@ -251,7 +245,8 @@ old ones stay.`,
 	root.RegisterFlagCompletionFunc("netns", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return netnsNames(), cobra.ShellCompDirectiveNoFileComp
 	})
-	root.AddCommand(a.statsObject(), a.progObject(), a.capsObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject())
+	root.AddCommand(a.statsObject(), a.progObject(), a.capsObject(), a.attrObject(),
+		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject())
 	return root
 }
 

@@ -49,12 +49,58 @@ func TestGolden(t *testing.T) {
 		{"prog-replace-none", "prog replace dev lo fd 77"},
 		{"prog-detach", "prog detach dev veth0"},
 		{"prog-detach-none", "prog detach dev lo"},
+		{"prog-attach-queue", "prog attach dev veth0 queue 3 fd 77"},
+		{"prog-attach-queue-all", "prog attach dev veth0 queue 4294967295 fd 77"},
+		{"prog-attach-require", "-j prog attach dev veth0 fd 77 require tx,rx-sg"},
+		{"prog-attach-require-none", "prog attach dev veth0 fd 77 require-only none"},
+		{"prog-attach-require-bad", "prog attach dev veth0 fd 77 require tx,everything"},
+		{"prog-attach-require-both", "prog attach dev veth0 fd 77 require tx require-only drop"},
+		{"prog-attach-lacks", "prog attach dev veth0 fd 77 require hash"},
+		{"prog-detach-queue", "prog detach dev veth0 queue 5"},
+		{"prog-detach-queue-none", "-j prog detach dev veth0 queue 4"},
+		{"prog-requires", "prog requires obj ../../../loader/testdata/requires.bpf.o prog metadata"},
+		{"prog-requires-section", "prog requires obj ../../../loader/testdata/requires.bpf.o prog xdp.frags"},
+		{"prog-requires-all", "prog requires obj ../../../loader/testdata/requires.bpf.o"},
+		{"prog-requires-json", "-j prog requires obj ../../../bpf/verdict.bpf.o"},
+		{"prog-requires-none", "prog requires obj ../../../bpf/verdict.bpf.o prog x"},
+		{"caps-show-obj", "caps show obj ../../../bpf/verdict.bpf.o"},
+		{"caps-show-obj-json", "-j caps show dev veth0 obj ../../../loader/testdata/requires.bpf.o prog metadata"},
+		{"caps-show-require", "caps show dev veth0 require-only redirect,hash"},
+		{"caps-show-no-obj", "caps show dev veth0 obj testdata/nothing.o"},
+		{"attr-show", "attr show"},
+		{"attr-show-json", "-j attr show"},
+		{"attr-reset", "attr reset dev veth0"},
+		{"attr-reset-none", "-j attr reset dev lo"},
+		{"redirect-set", "redirect set dev veth1 rings 4 size 512"},
+		{"redirect-set-json", "-j redirect set dev veth1 rings 4"},
+		{"redirect-set-zero", "redirect set dev veth1 rings 0"},
+		{"redirect-unset", "redirect unset dev veth0"},
+		{"metadata-set", "metadata set dev veth1 on"},
+		{"metadata-set-refused", "metadata set dev lo on"},
+		{"metadata-set-nothing", "metadata set dev lo"},
+		{"meter-set", "meter set dev veth1 on fd 77"},
+		{"meter-set-off", "-j meter set dev veth0 off"},
+		{"meter-set-both", "meter set dev veth0 off fd 77"},
+		{"meter-set-badfd", "meter set dev veth0 on fd 5"},
+		{"port-show", "port show"},
+		{"port-show-json", "-j port show"},
+		{"port-show-one", "port show 7"},
+		{"port-show-one-json", "-j port show 7"},
+		{"port-show-none", "port show 8"},
+		{"port-set", "port set 8 dev veth1"},
+		{"port-set-json", "-j port set 1023 dev veth1 add"},
+		{"port-set-bound", "port set 7 dev veth0 add"},
+		{"port-set-free", "port set 8 dev veth0 replace"},
+		{"port-set-great", "port set 1024 dev veth0"},
+		{"port-del", "port del 7"},
+		{"port-del-json", "-j port del 7"},
+		{"port-del-none", "port del 8"},
 		{"caps-show", "caps show"},
 		{"caps-show-json", "-j caps show dev veth0"},
 		{"type-show", "type show"},
 		{"type-show-json", "-j type show"},
-		{"monitor", "monitor count 4"},
-		{"monitor-json", "-j monitor count 4"},
+		{"monitor", "monitor count 12"},
+		{"monitor-json", "-j monitor count 12"},
 		{"monitor-map", "--via map monitor"},
 		{"family-show", "family show"},
 		{"family-show-json", "-j family show"},
@@ -111,15 +157,44 @@ func checkJSON(t *testing.T, s string) {
 }
 
 func fakeEvents() []any {
-	key := &family.ProgKey{Ifindex: 2, Queue: family.QueueAll}
-	attached := new(family.Prog)
-	attached.SetProgID(17)
-	attached.SetMode(family.ModeNative)
+	prog := func(ifindex, queue, id uint32) family.Event {
+		v := new(family.Prog)
+		if id != 0 {
+			v.SetProgID(id)
+			v.SetMode(family.ModeNative)
+		}
+		return family.Event{Op: "prog-ntf", Type: family.CtrlTypeXDPProg, Key: &family.ProgKey{Ifindex: ifindex, Queue: queue}, Value: v}
+	}
+	attr := new(family.Attr)
+	attr.SetRingsNum(4)
+	attr.SetEnableMD(0)
+	attr.SetEnableMeter(1)
+	port := fakePort(2)
+	free := fakePort(0)
+	free.Present &^= 1 << family.AttrPortIfindex
+	aborted, invalid := new(family.Exception), new(family.Exception)
+	aborted.SetIfindex(2)
+	aborted.SetProgID(17)
+	aborted.SetAction(0)
+	aborted.SetCount(3)
+	aborted.SetQueue(1)
+	invalid.SetIfindex(3)
+	invalid.SetProgID(9)
+	invalid.SetAction(238)
+	invalid.SetCount(1000000)
 	return []any{
-		family.Event{Op: "prog-ntf", Type: family.CtrlTypeXDPProg, Key: key, Value: attached},
+		prog(2, family.QueueAll, 17), // as it was
 		unix.ENOBUFS,
-		family.Event{Op: "prog-ntf", Type: family.CtrlTypeXDPProg, Key: key, Value: new(family.Prog)},
-		family.Event{Op: "prog-ntf", Type: family.CtrlTypeXDPProg, Key: &family.ProgKey{Ifindex: 9, Queue: 1}, Value: new(family.Prog)},
+		prog(2, family.QueueAll, 18),
+		prog(2, family.QueueAll, 0),
+		prog(2, family.QueueAll, 19),
+		prog(2, 5, 22),
+		prog(9, 1, 0),
+		family.Event{Op: "attr-ntf", Type: family.CtrlTypeXDPAttr, Key: &family.AttrKey{Ifindex: 3}, Value: attr},
+		family.Event{Op: "port-ntf", Type: family.CtrlTypeXDPPort, Key: &family.PortKey{Port: 4}, Value: &port},
+		family.Event{Op: "port-ntf", Type: family.CtrlTypeXDPPort, Key: &family.PortKey{Port: 4}, Value: &free},
+		family.Event{Op: "exception-ntf", Value: aborted},
+		family.Event{Op: "exception-ntf", Value: invalid},
 		family.Event{Op: "new-ntf", Type: 9, Key: family.StatsKey{Ifindex: 2}, Value: nil},
 	}
 }
@@ -219,6 +294,10 @@ func TestHints(t *testing.T) {
 		{"busy", &family.Error{Op: "prog-set", Errno: unix.EBUSY}, "prog show"},
 		{"exists", &family.Error{Op: "prog-set", Errno: unix.EEXIST}, "prog show"},
 		{"none", &family.Error{Op: "prog-set", Errno: unix.ENOENT}, "leave out replace"},
+		{"port exists", &family.Error{Op: "port-set", Errno: unix.EEXIST}, "port show"},
+		{"port none", &family.Error{Op: "port-set", Errno: unix.ENOENT}, "leave out replace"},
+		{"setting", &family.Error{Op: "attr-set", Errno: unix.EOPNOTSUPP}, "caps show"},
+		{"lacks", &family.Error{Op: "prog-set", Errno: unix.EOPNOTSUPP}, "caps show"},
 		{"netns", &family.Error{Op: "prog-set", Errno: unix.EXDEV}, "-n NETNS"},
 		{"hinted", fmt.Errorf("wrapped: %w", &hinted{errors.New("x"), "do y"}), "do y"},
 		{"nothing", errors.New("x"), ""},
@@ -307,9 +386,17 @@ func TestCompletion(t *testing.T) {
 		{"stats show ", []string{"dev", "queues"}},
 		{"stats show dev ", []string{"lo", "veth0", "veth1"}},
 		{"stats show dev lo ", []string{"queues"}},
-		{"prog attach dev lo ", []string{"fd", "id", "pinned", "obj", "mode", "add", "replace"}},
-		{"prog attach dev lo obj x.o ", []string{"prog", "mode", "add", "replace"}},
-		{"prog attach dev lo id 5 replace ", []string{"mode", "expect"}},
+		{"prog attach dev lo ", []string{"queue", "fd", "id", "pinned", "obj", "mode", "require", "require-only", "add", "replace"}},
+		{"prog attach dev lo obj x.o ", []string{"queue", "prog", "mode", "require", "require-only", "add", "replace"}},
+		{"prog attach dev lo id 5 replace ", []string{"queue", "mode", "require", "require-only", "expect"}},
+		{"prog attach require ", []string{"basic", "redirect", "ndo-xmit", "xsk-zerocopy", "hw-offload", "rx-sg", "ndo-xmit-sg",
+			"timestamp", "hash", "vlan-tag", "aborted", "drop", "pass", "tx"}},
+		{"caps show require-only redirect,hash,t", []string{"redirect,hash,timestamp", "redirect,hash,tx"}},
+		{"port del ", []string{"0", "7"}},
+		{"port set 3 ", []string{"dev", "add", "replace"}},
+		{"meter set dev lo ", []string{"on", "off"}},
+		{"meter set on dev ", []string{"lo", "veth0", "veth1"}},
+		{"meter set on ", []string{"dev", "fd", "id", "pinned"}},
 		{"prog attach mode ", []string{"native", "generic", "auto"}},
 		{"map create ", []string{"xdp-stats", "xdp-qstats", "xdp-prog", "xdp-caps", "xdp-attr", "xdp-port"}},
 		{"map create xdp-stats ", []string{"pin", "dev"}},
@@ -330,7 +417,7 @@ func TestCompletion(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range []string{"prog attach obj ", "map dump pinned "} {
+	for _, args := range []string{"prog attach obj ", "map dump pinned ", "prog requires obj ", "caps show obj "} {
 		r := runFake(context.Background(), newFake(), append([]string{"__complete"}, strings.Split(args, " ")...)...)
 		if !strings.HasPrefix(r.stdout, ":0\n") {
 			t.Errorf("%s: files are not completed: %q", args, r.stdout)

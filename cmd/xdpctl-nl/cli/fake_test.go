@@ -213,6 +213,11 @@ func newFake() *fakeControl {
 	c.fillStats()
 	c.fillProg()
 	c.fillCaps()
+	c.fillAttr()
+	c.attr.update = c.updateAttr
+	c.attr.delete = c.deleteAttr
+	c.port.update = c.updatePort
+	c.port.delete = c.deletePort
 	c.prog.update = c.updateProg
 	c.prog.delete = c.deleteProg
 	return c
@@ -233,6 +238,9 @@ func (c *fakeControl) fillStats() {
 	for q := range uint32(2) {
 		var v family.Qstats
 		v.SetPackets(600 + uint64(q))
+		if q == 1 {
+			v.SetMetered(1<<family.AttrStatsPackets | 1<<family.AttrStatsPass)
+		}
 		c.qstats.entries[family.QstatsKey{Ifindex: 2, Queue: q}] = v
 	}
 }
@@ -251,6 +259,15 @@ func (c *fakeControl) fillProg() {
 	n.SetProgID(9)
 	n.SetOwner(family.OwnerNetlink)
 	c.prog.entries[family.ProgKey{Ifindex: 3, Queue: family.QueueAll}] = n
+	var q family.Prog
+	q.SetMode(family.ModeGeneric)
+	q.SetProgID(21)
+	q.SetOwner(family.OwnerModule)
+	q.SetState(family.StateInactive)
+	q.SetDispatcherProgID(30)
+	q.SetRequiredFeatures(family.XDPActBasic)
+	q.SetRequiredActions(family.ActionDrop | family.ActionTX)
+	c.prog.entries[family.ProgKey{Ifindex: 2, Queue: 5}] = q
 }
 
 func (c *fakeControl) fillCaps() {
@@ -263,10 +280,90 @@ func (c *fakeControl) fillCaps() {
 	v.SetMaxRXQueues(4)
 	v.SetMaxTXQueues(4)
 	v.SetDriver("veth")
+	v.SetActions(family.ActionAborted | family.ActionDrop | family.ActionPass | family.ActionRedirect)
 	c.caps.entries[family.CapsKey{Ifindex: 2}] = v
 	var lo family.Caps
 	lo.SetRXQueues(1)
+	lo.SetSource(family.SourceDerived)
 	c.caps.entries[family.CapsKey{Ifindex: 1}] = lo
+}
+
+func (c *fakeControl) fillAttr() {
+	var v family.Attr
+	v.SetRingsNum(2)
+	v.SetRingsSize(256)
+	v.SetPlaceholderProgID(12)
+	v.SetEnableMD(1)
+	v.SetMDUsers(1)
+	v.SetMDBTFID(90)
+	v.SetMDTypeID(44)
+	v.SetMDFeatures(family.XDPRXMetadataHash | family.XDPRXMetadataVLANTag)
+	v.SetEnableMeter(1)
+	c.attr.entries[family.AttrKey{Ifindex: 2}] = v
+	var off family.Attr
+	off.SetRingsNum(0)
+	off.SetEnableMD(0)
+	off.SetEnableMeter(0)
+	c.attr.entries[family.AttrKey{Ifindex: 3}] = off
+	for port, ifindex := range map[uint32]uint32{0: 2, 7: 3} {
+		c.port.entries[family.PortKey{Port: port}] = fakePort(ifindex)
+	}
+}
+
+func fakePort(ifindex uint32) family.Port {
+	var p family.Port
+	p.SetIfindex(ifindex)
+	p.SetDevmapID(60)
+	p.SetIndexMapID(61)
+	return p
+}
+
+// updateAttr keeps what an update sets, and refuses metadata on lo.
+func (c *fakeControl) updateAttr(k family.AttrKey, v family.Attr, _ family.Update) error {
+	n := c.attr.entries[k]
+	switch {
+	case v.Command == family.CommandSetupMD && k.Ifindex == 1:
+		return &family.Error{Op: "attr-set", Errno: unix.EOPNOTSUPP, Message: "the driver has no RX metadata"}
+	case v.Has(family.AttrAttrFD) && v.FD != 77:
+		return &family.Error{Op: "attr-set", Errno: unix.EBADF, Message: "no such file descriptor"}
+	case v.Command == family.CommandSetupRedirect:
+		n.SetRingsNum(v.RingsNum)
+		n.SetRingsSize(max(v.RingsSize, 256))
+	case v.Command == family.CommandSetupMD:
+		n.SetEnableMD(v.EnableMD)
+	case v.Command == family.CommandSetupMeter:
+		n.SetEnableMeter(v.EnableMeter)
+	}
+	c.attr.entries[k] = n
+	return nil
+}
+
+func (c *fakeControl) deleteAttr(k family.AttrKey) error {
+	if _, ok := c.attr.entries[k]; !ok {
+		return &family.Error{Op: "attr-del", Errno: unix.ENOENT}
+	}
+	delete(c.attr.entries, k)
+	return nil
+}
+
+func (c *fakeControl) updatePort(k family.PortKey, v family.Port, how family.Update) error {
+	_, there := c.port.entries[k]
+	switch {
+	case there && how == family.UpdateNoexist:
+		return &family.Error{Op: "port-set", Errno: unix.EEXIST, Message: "the port is bound"}
+	case !there && how == family.UpdateExist:
+		return &family.Error{Op: "port-set", Errno: unix.ENOENT, Message: "the port is free"}
+	}
+	c.port.entries[k] = fakePort(v.Ifindex)
+	return nil
+}
+
+func (c *fakeControl) deletePort(k family.PortKey) error {
+	if _, ok := c.port.entries[k]; !ok {
+		return &family.Error{Op: "port-del", Errno: unix.ENOENT, Message: "the port is free"}
+	}
+	delete(c.port.entries, k)
+	return nil
 }
 
 // updateProg refuses as the kernel does.
@@ -284,10 +381,18 @@ func (c *fakeControl) updateProg(k family.ProgKey, v family.Prog, how family.Upd
 		return refuse(unix.ENOENT, "no program is attached")
 	case v.Has(family.AttrProgExpectedProgID) && v.ExpectedProgID != old.ProgID:
 		return refuse(unix.EEXIST, "active program 17 does not match expected 5")
+	case v.RequiredRXMetadataFeatures != 0:
+		return refuse(unix.EOPNOTSUPP, "the netdev lacks in native mode: "+v.RequiredRXMetadataFeatures.String())
 	case v.FD != 77:
 		return refuse(unix.EBADF, "no such file descriptor")
 	}
 	var n family.Prog
+	if v.Has(family.AttrProgRequiredFeatures) {
+		n.SetRequiredFeatures(v.RequiredFeatures)
+	}
+	if v.Has(family.AttrProgRequiredActions) {
+		n.SetRequiredActions(v.RequiredActions)
+	}
 	n.SetProgID(18)
 	n.SetOwner(family.OwnerModule)
 	n.SetMode(family.ModeNative)

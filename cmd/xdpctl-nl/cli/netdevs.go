@@ -152,8 +152,8 @@ func (a *app) ifindex(s string) (uint32, error) {
 	return 0, fmt.Errorf("netdev %q does not exist", s)
 }
 
-// label is a netdev as ip(8) begins a line with it: index and name.
-func (a *app) label(ifindex uint32) string {
+// devName is the name of a netdev, or ? if there is none.
+func (a *app) devName(ifindex uint32) string {
 	name := ""
 	if n, err := a.netdevs(); err == nil {
 		name, _ = n.name(ifindex)
@@ -161,7 +161,12 @@ func (a *app) label(ifindex uint32) string {
 	if name == "" {
 		name = "?"
 	}
-	return fmt.Sprintf("%d: %s:", ifindex, name)
+	return name
+}
+
+// label is a netdev as ip(8) begins a line with it: index and name.
+func (a *app) label(ifindex uint32) string {
+	return fmt.Sprintf("%d: %s:", ifindex, a.devName(ifindex))
 }
 
 // completeDev completes the names of netdevs.

@@ -135,6 +135,14 @@ func (a *app) hint(err error) string {
 		return "Run this as root, or with CAP_NET_ADMIN; control maps and programs need CAP_SYS_ADMIN or CAP_BPF too."
 	case refused && errors.Is(err, unix.EBUSY):
 		return "Somebody else holds the netdev; see who with: xdpctl-nl " + a.options() + "prog show"
+	case refused && fe.Op == "prog-set" && errors.Is(err, errors.ErrUnsupported):
+		return "See what the netdev can do with: xdpctl-nl " + a.options() + "caps show; ask for less, at your own risk, with require-only."
+	case refused && fe.Op == "attr-set" && errors.Is(err, errors.ErrUnsupported):
+		return "See what the netdev can do with: xdpctl-nl " + a.options() + "caps show"
+	case refused && fe.Op == "port-set" && errors.Is(err, os.ErrNotExist):
+		return "To bind a port that is free, leave out replace."
+	case refused && fe.Op == "port-set" && errors.Is(err, os.ErrExist):
+		return "See what ports there are with: xdpctl-nl " + a.options() + "port show"
 	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrNotExist):
 		return "To attach where nothing is attached, leave out replace."
 	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrExist):

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -13,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 func (a *app) progObject() *cobra.Command {
 	return a.object("prog", "XDP programs",
 		"Attachments belong to the kernel module: they stay when this tool ends.",
-		a.progShow(), a.progAttach(), a.progReplace(), a.progDetach())
+		a.progShow(), a.progAttach(), a.progReplace(), a.progDetach(), a.progRequires())
 }
 
 func (a *app) progShow() *cobra.Command {
@@ -26,7 +26,7 @@ func (a *app) progShow() *cobra.Command {
 	return a.command(spec{
 		use:     "show [ dev IF ]",
 		short:   "Show the XDP programs on netdevs, whoever attached them",
-		long:    "The owner is module for what this family attached, link for the BPF link of\nsomebody else, netlink for what ip-link(8) and the like attached.",
+		long:    "The owner is module for what this family attached, link for the BPF link of\nsomebody else, netlink for what ip-link(8) and the like attached, and redirect for\nthe placeholder of redirect set.\n\nA program with a queue is that of this RX queue alone; it is inactive while the\nnetdev has no such queue. Dispatcher is the program that the netdev has in place\nof those that are shown, and that calls the one of each queue.",
 		example: "xdpctl-nl prog show\nxdpctl-nl -j prog show dev eth0",
 		words: words{
 			{name: "dev", arg: "IF", help: "on this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
@@ -79,6 +79,16 @@ func progText(k *family.ProgKey, v *family.Prog) string {
 	if v.Has(family.AttrProgHWProgID) {
 		b.add("offloaded", strconv.FormatUint(uint64(v.HWProgID), 10))
 	}
+	if v.Has(family.AttrProgState) {
+		b.add("state", v.State.String())
+	}
+	if v.Has(family.AttrProgDispatcherProgID) {
+		b.add("dispatcher", decimal(v.DispatcherProgID))
+	}
+	need := loader.Requirement{Features: v.RequiredFeatures, RXMetadata: v.RequiredRXMetadataFeatures, Actions: v.RequiredActions}
+	if !need.Empty() {
+		b.add("requires", needText(&need))
+	}
 	return b.String()
 }
 
@@ -92,8 +102,10 @@ func (l *line) String() string { return strings.Join(l.words, " ") }
 // attachment is what the commands attach and replace were asked for.
 type attachment struct {
 	dev    string
+	queue  *uint32
 	source source
 	mode   family.Mode
+	need   required
 	how    family.Update
 	expect *uint32
 }
@@ -101,8 +113,9 @@ type attachment struct {
 // words are those that attach and replace have in common.
 func (at *attachment) words(a *app) words {
 	s := &at.source
-	return words{
+	return append(words{
 		{name: "dev", arg: "IF", help: "on this netdev, a name or an ifindex", need: true, set: setString(&at.dev), complete: a.completeDev},
+		{name: "queue", arg: "N", help: "for this RX queue alone; it goes before the program of the whole netdev", set: setQueue(&at.queue)},
 		{name: "fd", arg: "N", help: "the program of this file descriptor, which the caller passes on", group: "program", need: true, set: setOptional(&s.fd, 0)},
 		{name: "id", arg: "N", help: "the program with this id", group: "program", need: true, set: setOptional(&s.id, 1)},
 		{name: "pinned", arg: "PATH", help: "the program pinned there", group: "program", need: true, set: setString(&s.pinned)},
@@ -111,17 +124,35 @@ func (at *attachment) words(a *app) words {
 		{name: "mode", arg: "MODE", help: "native, generic, or auto: native where the driver can; auto if not given",
 			set:      setChoice(&at.mode, []string{"native", "generic", "auto"}, family.ModeNative, family.ModeGeneric, 0),
 			complete: list("native", "generic", "auto")},
+	}, at.need.words()...)
+}
+
+// setQueue stores the number of an RX queue.
+func setQueue(p **uint32) func(string) error {
+	return func(s string) error {
+		*p = new(uint32)
+		return setNumber(*p, 0, family.QueueAll-1)(s)
 	}
+}
+
+// progKey is the key of the program of a queue, or of the whole netdev.
+func progKey(ifindex uint32, queue *uint32) family.ProgKey {
+	k := family.ProgKey{Ifindex: ifindex, Queue: family.QueueAll}
+	if queue != nil {
+		k.Queue = *queue
+	}
+	return k
 }
 
 func (a *app) progAttach() *cobra.Command {
 	var at attachment
 	return a.command(spec{
-		use:   "attach dev IF { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ add | replace [ expect ID ] ]",
+		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ add | replace [ expect ID ] ]",
 		short: "Attach an XDP program to a netdev",
 		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
+			"A netdev that lacks what the program needs refuses it, and nothing changes. What\na program in an object file needs is derived from it, see prog requires; with\nrequire there is more of it, with require-only something else. LIST is names of\nXDP features, RX metadata features and actions, as caps show prints them.\n\n" +
 			"The object file is closed afterwards; its maps live on with the program.",
-		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
+		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 queue 2 obj filter.o require tx,hash\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
 		words: append(at.words(a),
 			word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
 			word{name: "replace", help: "only if something is attached", group: "how", set: setUpdate(&at.how, family.UpdateExist)},
@@ -134,7 +165,7 @@ func (a *app) progAttach() *cobra.Command {
 func (a *app) progReplace() *cobra.Command {
 	at := attachment{how: family.UpdateExist}
 	return a.command(spec{
-		use:     "replace dev IF { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ expect ID ]",
+		use:     "replace dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ expect ID ]",
 		short:   "Replace the XDP program that this family attached to a netdev",
 		long:    "No packet passes without a program meanwhile.",
 		example: "xdpctl-nl prog replace dev eth0 obj filter.o expect 17",
@@ -153,11 +184,11 @@ func setUpdate(p *family.Update, how family.Update) func(string) error {
 
 // attach does what was asked for, and prints what is attached then.
 func (a *app) attach(ctx context.Context, at *attachment) error {
-	ctl, err := a.control()
+	ctl, index, err := a.onDev(at.dev)
 	if err != nil {
 		return err
 	}
-	index, err := a.ifindex(at.dev)
+	need, err := at.need.of(&at.source)
 	if err != nil {
 		return err
 	}
@@ -167,9 +198,10 @@ func (a *app) attach(ctx context.Context, at *attachment) error {
 	}
 	defer closer()
 
-	key := family.ProgKey{Ifindex: index, Queue: family.QueueAll}
+	key := progKey(index, at.queue)
 	var v family.Prog
 	v.SetFD(fd)
+	need.SetProg(&v)
 	if at.mode != 0 {
 		v.SetMode(at.mode)
 	}
@@ -197,23 +229,22 @@ func (a *app) printAttached(ctx context.Context, ctl family.Control, key *family
 
 func (a *app) progDetach() *cobra.Command {
 	var dev string
+	var queue *uint32
 	return a.command(spec{
-		use:     "detach dev IF",
+		use:     "detach dev IF [ queue N ]",
 		short:   "Detach the XDP program that this family attached to a netdev",
-		example: "xdpctl-nl prog detach dev eth0",
+		long:    "A queue without a program of its own has that of the whole netdev; without that,\nthe programs of queues stay.",
+		example: "xdpctl-nl prog detach dev eth0\nxdpctl-nl prog detach dev eth0 queue 2",
 		words: words{
 			{name: "dev", arg: "IF", help: "from this netdev, a name or an ifindex", need: true, set: setString(&dev), complete: a.completeDev},
+			{name: "queue", arg: "N", help: "that of this RX queue", set: setQueue(&queue)},
 		},
 		run: func(ctx context.Context) error {
-			ctl, err := a.control()
+			ctl, index, err := a.onDev(dev)
 			if err != nil {
 				return err
 			}
-			index, err := a.ifindex(dev)
-			if err != nil {
-				return err
-			}
-			key := family.ProgKey{Ifindex: index, Queue: family.QueueAll}
+			key := progKey(index, queue)
 			if err := ctl.Prog().Delete(ctx, &key); err != nil {
 				return err
 			}
@@ -222,19 +253,5 @@ func (a *app) progDetach() *cobra.Command {
 			}
 			return nil
 		},
-	})
-}
-
-func (a *app) monitorCommand() *cobra.Command {
-	count := 0
-	return a.command(spec{
-		use:     "monitor [ count N ]",
-		short:   "Show changes of XDP programs as they happen",
-		long:    "Each change is a line with the time at which it was heard of; with -j it is an\nobject on a line of its own. If changes come too fast some are lost, which is\nsaid. Control maps tell of no changes, so this takes the netlink door.",
-		example: "xdpctl-nl monitor\nxdpctl-nl -j monitor count 1",
-		words: words{
-			{name: "count", arg: "N", help: "end after so many changes", set: setNumber(&count, 1, math.MaxInt32)},
-		},
-		run: func(ctx context.Context) error { return a.monitor(ctx, count) },
 	})
 }

@@ -46,15 +46,38 @@ func (s *source) open() (fd uint32, closer func(), err error) {
 	return uint32(p.FD()), func() { p.Close() }, nil
 }
 
+// readObject reads an object file.
+func readObject(path string) (*ebpf.CollectionSpec, error) {
+	coll, err := ebpf.LoadCollectionSpec(path)
+	if err != nil {
+		return nil, fmt.Errorf("read object file: %w", err)
+	}
+	return coll, nil
+}
+
+// chooseIn is choose, with an error that names the object file.
+func chooseIn(path string, coll *ebpf.CollectionSpec, name string) (string, error) {
+	prog, err := choose(coll, name)
+	if err != nil {
+		return "", fmt.Errorf("read object file %s: %w", path, err)
+	}
+	return prog, nil
+}
+
+// read reads the object file, and chooses the program.
+func (s *source) read() (coll *ebpf.CollectionSpec, prog string, err error) {
+	if coll, err = readObject(s.obj); err != nil {
+		return nil, "", err
+	}
+	prog, err = chooseIn(s.obj, coll, s.name)
+	return coll, prog, err
+}
+
 // load loads the object file. The program keeps the maps that it uses.
 func (s *source) load() (fd uint32, closer func(), err error) {
-	coll, err := ebpf.LoadCollectionSpec(s.obj)
+	coll, prog, err := s.read()
 	if err != nil {
-		return 0, nil, fmt.Errorf("read object file: %w", err)
-	}
-	prog, err := choose(coll, s.name)
-	if err != nil {
-		return 0, nil, fmt.Errorf("read object file %s: %w", s.obj, err)
+		return 0, nil, err
 	}
 	prune(coll, prog)
 	if err := rlimit.RemoveMemlock(); err != nil && !errors.Is(err, unix.EPERM) {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -27,7 +28,7 @@ func (a *app) statsShow() *cobra.Command {
 	return a.command(spec{
 		use:     "show [ dev IF ] [ queues ]",
 		short:   "Show the XDP counters of netdevs",
-		long:    "With -j, queues gives the counters of queues in place of those of netdevs.",
+		long:    "With -j, queues gives the counters of queues in place of those of netdevs.\nMetered says which counters are those of the meter, since it was switched on; see\nmeter set.",
 		example: "xdpctl-nl stats show\nxdpctl-nl stats show dev eth0 queues\nxdpctl-nl -j stats show dev eth0",
 		words: words{
 			{name: "dev", arg: "IF", help: "of this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
@@ -57,6 +58,7 @@ func (a *app) showStats(ctx context.Context, dev string, queues bool) error {
 	return printEntries(ctx, a, ctl.Stats(), filter, func(e *family.Entry[family.StatsKey, family.Stats]) error {
 		a.printf("%s\n", a.label(e.Key.Ifindex))
 		a.printCounters("    ", countersOf(family.CtrlTypeXDPStats, &e.Value), "")
+		a.printMetered("    ", e.Value.Metered)
 		if !queues {
 			return nil
 		}
@@ -72,8 +74,20 @@ func (a *app) printQueues(ctx context.Context, ctl family.Control, ifindex uint3
 		}
 		a.printf("    queue %d:\n", q.Key.Queue)
 		a.printCounters("        ", countersOf(family.CtrlTypeXDPQstats, &q.Value), "")
+		a.printMetered("        ", q.Value.Metered)
 	}
 	return nil
+}
+
+// printMetered prints which counters are the meter's.
+func (a *app) printMetered(indent string, metered uint64) {
+	var names []string
+	for _, id := range family.PresentAttrs(metered) {
+		names = append(names, family.AttrSetStats.AttrName(id))
+	}
+	if names != nil {
+		a.printf("%sMetered:   %s\n", indent, strings.Join(names, " "))
+	}
 }
 
 func (a *app) statsWatch() *cobra.Command {
@@ -197,7 +211,7 @@ func countersOf[V any](t family.CtrlType, v *V) []counter {
 	present := binary.NativeEndian.Uint64(b)
 	var cs []counter
 	for _, f := range d.Fields {
-		if !f.Key && f.Size == 8 && present&(1<<f.Attr) != 0 {
+		if !f.Key && f.Size == 8 && f.Attr != family.AttrStatsMetered && present&(1<<f.Attr) != 0 {
 			cs = append(cs, counter{name: d.Set.AttrName(f.Attr), n: binary.NativeEndian.Uint64(b[f.Offset:])})
 		}
 	}

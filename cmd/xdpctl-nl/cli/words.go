@@ -4,6 +4,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -228,6 +229,29 @@ func (ws words) completions(args []string) []string {
 		list = append(list, cobra.CompletionWithDesc(w.name, w.help))
 	}
 	return list
+}
+
+// expects tells whether the value to complete is one of these.
+func (ws words) expects(args []string, what ...string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	w, err := ws.find(args[len(args)-1])
+	return err == nil && slices.Contains(what, w.arg)
+}
+
+// listCompletions are the names that can end a list with commas, of which begun is
+// there: all but those in it.
+func listCompletions(names []string, begun string) []string {
+	i := strings.LastIndexByte(begun, ',') + 1
+	used := strings.Split(begun[:i], ",")
+	var comps []string
+	for _, name := range names {
+		if !slices.Contains(used, name) && strings.HasPrefix(name, begun[i:]) {
+			comps = append(comps, begun[:i]+name)
+		}
+	}
+	return comps
 }
 
 func (w *word) values() []string {
