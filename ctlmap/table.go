@@ -16,11 +16,12 @@ import (
 
 // table is one control map as a [family.Table].
 //
-// K and V are laid out as the kernel's structs, and K begins with the
-// ifindex, as every key does.
+// K and V are laid out as the kernel's structs, and K begins with a number of 32
+// bits, mostly the ifindex, by which keys are in order and can be filtered.
 type table[K, V any] struct {
 	m      *ebpf.Map
-	err    error // why there is no map
+	first  *family.Field // of the key
+	err    error         // why there is no map
 	thread *thread
 	short  bool // the map's value is an older and shorter V
 
@@ -30,7 +31,7 @@ type table[K, V any] struct {
 func newTable[K, V any](d *family.TypeDesc, m *ebpf.Map, err error, th *thread) *table[K, V] {
 	name := strings.TrimPrefix(d.Name, "xdp-")
 	return &table[K, V]{
-		m: m, err: err, thread: th,
+		m: m, first: &d.Fields[0], err: err, thread: th,
 		short: m != nil && int(m.ValueSize()) < d.ValueSize,
 		opGet: name + "-get", opSet: name + "-set", opDelete: name + "-del",
 	}
@@ -93,7 +94,7 @@ func (t *table[K, V]) Delete(ctx context.Context, k *K) error {
 // Cursor implements [family.Table].
 func (t *table[K, V]) Cursor(ctx context.Context, filter *K) family.Cursor[K, V] {
 	c := &cursor[K, V]{ctx: ctx, t: t, err: t.begin(ctx)}
-	if filter != nil {
+	if filter != nil && c.err == nil {
 		c.seek(filter)
 	}
 	c.done = c.err != nil
@@ -108,24 +109,29 @@ type cursor[K, V any] struct {
 	key     K
 	started bool
 	done    bool
-	ifindex uint32 // 0: all
+	filter  bool // only keys that begin with only
+	only    uint32
 	err     error
 }
 
-// seek puts the cursor before the first possible key of filter's ifindex:
+// seek puts the cursor before the first possible key that begins as filter does:
 // keys ascend, and a key that does not exist is as good a place as any.
 func (c *cursor[K, V]) seek(filter *K) {
-	c.ifindex = *ifindexOf(filter)
-	if c.ifindex == 0 {
+	n := *firstOf(filter)
+	c.filter, c.only = true, n
+	if f := c.t.first; n < f.Min || (f.Max != 0 && n > f.Max) {
 		// As the netlink door's policy has it.
 		c.err = opError(c.t.opGet, syscall.ERANGE)
 		return
+	}
+	if n == 0 {
+		return // that is where it begins anyway
 	}
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&c.key)), unsafe.Sizeof(c.key))
 	for i := range b {
 		b[i] = 0xff
 	}
-	*ifindexOf(&c.key) = c.ifindex - 1
+	*firstOf(&c.key) = n - 1
 	c.started = true
 }
 
@@ -165,7 +171,7 @@ func (c *cursor[K, V]) advance() bool {
 		return false
 	}
 	c.err = opError(c.t.opGet, errno)
-	return c.err == nil && (c.ifindex == 0 || *ifindexOf(&c.key) == c.ifindex)
+	return c.err == nil && (!c.filter || *firstOf(&c.key) == c.only)
 }
 
 // Err implements [family.Cursor].
@@ -179,8 +185,8 @@ func (c *cursor[K, V]) Close() error {
 	return nil
 }
 
-// ifindexOf is the first member of a key.
-func ifindexOf[K any](k *K) *uint32 {
+// firstOf is the first member of a key.
+func firstOf[K any](k *K) *uint32 {
 	return (*uint32)(unsafe.Pointer(k))
 }
 

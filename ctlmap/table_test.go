@@ -3,6 +3,7 @@
 package ctlmap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -169,6 +170,42 @@ func TestCursorSeek(t *testing.T) {
 	}
 }
 
+// TestCursorFilter filters by what the key begins with, whose bounds are the
+// spec's.
+func TestCursorFilter(t *testing.T) {
+	ctx := context.Background()
+	ports := newTable[family.PortKey, family.Port](family.CtrlTypeXDPPort.Desc(), nil, nil, nil)
+	progs := newTable[family.ProgKey, family.Prog](family.CtrlTypeXDPProg.Desc(), nil, nil, nil)
+	type seek struct {
+		started bool
+		key     uint32
+		err     error
+	}
+	port := func(n uint32) seek {
+		c := ports.Cursor(ctx, &family.PortKey{Port: n}).(*cursor[family.PortKey, family.Port])
+		return seek{c.started, c.key.Port, c.err}
+	}
+	prog := func(n uint32) seek {
+		c := progs.Cursor(ctx, &family.ProgKey{Ifindex: n}).(*cursor[family.ProgKey, family.Prog])
+		return seek{c.started, c.key.Ifindex, c.err}
+	}
+	for _, tt := range []struct {
+		name      string
+		got, want seek
+	}{
+		{"port 0", port(0), seek{}},
+		{"port 1", port(1), seek{started: true}},
+		{"last port", port(family.Ports - 1), seek{started: true, key: family.Ports - 2}},
+		{"port that is none", port(family.Ports), seek{err: unix.ERANGE}},
+		{"ifindex 0", prog(0), seek{err: unix.ERANGE}},
+		{"ifindex 1", prog(1), seek{started: true}},
+	} {
+		if tt.got.started != tt.want.started || tt.got.key != tt.want.key || !errors.Is(tt.got.err, tt.want.err) {
+			t.Errorf("%s: got %+v, want %+v", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
 func TestTableConcurrent(t *testing.T) {
 	ctx := context.Background()
 	tab := plainTable(t)
@@ -212,6 +249,98 @@ func TestShortValue(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+// TestOldSizes opens the newest version of a value that the module has.
+func TestOldSizes(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range family.Descs() {
+		for _, size := range d.OldSizes {
+			var asked []uint32
+			c := &Control{}
+			err := c.openTables(func(l Layout) (*ebpf.Map, error) {
+				if l.Name != d.MapName {
+					return nil, errors.ErrUnsupported
+				}
+				asked = append(asked, l.ValueSize)
+				if l.ValueSize != uint32(size) {
+					return nil, errors.ErrUnsupported
+				}
+				return ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: l.KeySize, ValueSize: l.ValueSize, MaxEntries: 4})
+			})
+			if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+				t.Skipf("no BPF maps here: %v", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if asked[0] != uint32(d.ValueSize) || asked[len(asked)-1] != uint32(size) {
+				t.Errorf("%s: sizes %v were tried, want %d first and %d last", d.Name, asked, d.ValueSize, size)
+			}
+			types, err := c.Types(ctx)
+			if err != nil || len(types) != 1 || types[0].ID != d.Type || types[0].ValueSize != uint32(size) {
+				t.Errorf("%s: got types %+v, error %v", d.Name, types, err)
+			}
+			if info, err := MapInfo(c.Map(d.Type)); err != nil || info.Type() == nil || info.Type().Type != d.Type {
+				t.Errorf("%s: sizes of the map give type %+v, error %v", d.Name, info.Type(), err)
+			}
+			testOldValue(t, c, d.Type, size)
+			for _, m := range c.maps {
+				m.Close()
+			}
+		}
+	}
+}
+
+// testOldValue looks up a value of this size, which is full of ones.
+func testOldValue(t *testing.T, c *Control, id family.CtrlType, size int) {
+	t.Helper()
+	full := bytes.Repeat([]byte{0xff}, size)
+	var got []byte
+	var err error
+	put := func(key any) {
+		if err := c.Map(id).Put(key, full); err != nil {
+			t.Fatal(err)
+		}
+	}
+	switch id {
+	case family.CtrlTypeXDPStats:
+		k := family.StatsKey{Ifindex: 1}
+		put(k)
+		got, err = lookedUp(c.Stats(), &k)
+	case family.CtrlTypeXDPQstats:
+		k := family.QstatsKey{Ifindex: 1}
+		put(k)
+		got, err = lookedUp(c.Qstats(), &k)
+	case family.CtrlTypeXDPProg:
+		k := family.ProgKey{Ifindex: 1}
+		put(k)
+		got, err = lookedUp(c.Prog(), &k)
+	case family.CtrlTypeXDPCaps:
+		k := family.CapsKey{Ifindex: 1}
+		put(k)
+		got, err = lookedUp(c.Caps(), &k)
+	default:
+		t.Fatalf("%v is missing in this test", id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(full, make([]byte, id.Desc().ValueSize-size)...)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%v of %d bytes (-want +got):\n%s", id, size, diff)
+	}
+}
+
+// lookedUp is the bytes of an entry, looked up into a value of ones.
+func lookedUp[K, V any](table family.Table[K, V], k *K) ([]byte, error) {
+	var v V
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v))
+	for i := range b {
+		b[i] = 0xff
+	}
+	err := table.Lookup(context.Background(), k, &v)
+	return bytes.Clone(b), err
 }
 
 func TestAllocs(t *testing.T) {

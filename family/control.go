@@ -36,7 +36,7 @@ type Table[K, V any] interface {
 	Delete(ctx context.Context, k *K) error
 
 	// Cursor iterates over all entries, or, if filter is not nil, over
-	// those with filter's ifindex, in ascending order of keys. The filter
+	// those with filter's ifindex, or port, in ascending order of keys. The filter
 	// is read before Cursor returns.
 	//
 	// Errors are reported by the cursor. It must be closed.
@@ -80,7 +80,7 @@ func (e Entry[K, V]) MarshalJSON() ([]byte, error) {
 }
 
 // All iterates over all entries of t, or, if filter is not nil, over those with
-// filter's ifindex. It is a [Cursor] in the clothes of a range loop:
+// filter's ifindex, or port. It is a [Cursor] in the clothes of a range loop:
 //
 //	for e, err := range family.All(ctx, control.Stats(), nil) {
 //		if err != nil {

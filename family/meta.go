@@ -112,6 +112,9 @@ type Field struct {
 	// Key tells that the field is in the key, else it is in the value; Reply
 	// that it is reported, Set that an update can carry it.
 	Key, Reply, Set bool
+
+	// Min and Max are the bounds of a number in the key; Max is 0 for none.
+	Min, Max uint32
 }
 
 // Desc returns the description of a control type, or nil if t is none.

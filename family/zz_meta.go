@@ -294,7 +294,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup,
 		ReplyMask:  statsReplyMask, SetMask: statsSetMask,
 		Fields: []Field{
-			{Attr: AttrStatsIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrStatsIfindex, Offset: 0, Size: 4, Key: true, Min: 1},
 			{Attr: AttrStatsPackets, Offset: 8, Size: 8, Reply: true},
 			{Attr: AttrStatsBytes, Offset: 16, Size: 8, Reply: true},
 			{Attr: AttrStatsAborted, Offset: 24, Size: 8, Reply: true},
@@ -325,7 +325,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup,
 		ReplyMask:  qstatsReplyMask, SetMask: qstatsSetMask,
 		Fields: []Field{
-			{Attr: AttrStatsIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrStatsIfindex, Offset: 0, Size: 4, Key: true, Min: 1},
 			{Attr: AttrStatsQueue, Offset: 4, Size: 4, Key: true},
 			{Attr: AttrStatsPackets, Offset: 8, Size: 8, Reply: true},
 			{Attr: AttrStatsBytes, Offset: 16, Size: 8, Reply: true},
@@ -354,7 +354,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
 		ReplyMask:  progReplyMask, SetMask: progSetMask,
 		Fields: []Field{
-			{Attr: AttrProgIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrProgIfindex, Offset: 0, Size: 4, Key: true, Min: 1},
 			{Attr: AttrProgQueue, Offset: 4, Size: 4, Key: true},
 			{Attr: AttrProgFD, Offset: 8, Size: 4, Set: true},
 			{Attr: AttrProgExpectedProgID, Offset: 12, Size: 4, Set: true},
@@ -381,7 +381,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup,
 		ReplyMask:  capsReplyMask, SetMask: capsSetMask,
 		Fields: []Field{
-			{Attr: AttrCapsIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrCapsIfindex, Offset: 0, Size: 4, Key: true, Min: 1},
 			{Attr: AttrCapsXDPFeatures, Offset: 8, Size: 8, Reply: true},
 			{Attr: AttrCapsXDPRXMetadataFeatures, Offset: 16, Size: 8, Reply: true},
 			{Attr: AttrCapsXDPZCMaxSegs, Offset: 24, Size: 4, Reply: true},
@@ -402,7 +402,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
 		ReplyMask:  attrReplyMask, SetMask: attrSetMask,
 		Fields: []Field{
-			{Attr: AttrAttrIfindex, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrAttrIfindex, Offset: 0, Size: 4, Key: true, Min: 1},
 			{Attr: AttrAttrCommand, Offset: 8, Size: 4, Set: true},
 			{Attr: AttrAttrRingsNum, Offset: 12, Size: 4, Reply: true, Set: true},
 			{Attr: AttrAttrRingsSize, Offset: 16, Size: 4, Reply: true, Set: true},
@@ -425,7 +425,7 @@ var descs = [...]TypeDesc{
 		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
 		ReplyMask:  portReplyMask, SetMask: portSetMask,
 		Fields: []Field{
-			{Attr: AttrPortPort, Offset: 0, Size: 4, Key: true},
+			{Attr: AttrPortPort, Offset: 0, Size: 4, Key: true, Max: 1023},
 			{Attr: AttrPortIfindex, Offset: 8, Size: 4, Reply: true, Set: true},
 			{Attr: AttrPortDevmapID, Offset: 12, Size: 4, Reply: true},
 			{Attr: AttrPortIndexMapID, Offset: 16, Size: 4, Reply: true},

@@ -24,6 +24,7 @@ var funcs = template.FuncMap{
 	"kindWord":   kindWord,
 	"lowerFirst": lowerFirst,
 	"mask":       presenceMask,
+	"bounds":     goBounds,
 	"oneLine":    oneLine,
 	"strMax":     strMax,
 	"strNote":    strNote,
@@ -165,4 +166,17 @@ func kindWord(e *Enum) string {
 		return "flags"
 	}
 	return "enum"
+}
+
+// goBounds returns the members Min and Max of a Field, as far as there are any.
+func goBounds(a *Attr) string {
+	lo, hi := a.bounds()
+	s := ""
+	if lo > 0 {
+		s += fmt.Sprintf(", Min: %d", lo)
+	}
+	if hi > 0 {
+		s += fmt.Sprintf(", Max: %d", hi)
+	}
+	return s
 }
