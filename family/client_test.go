@@ -83,7 +83,11 @@ func entry(r genltest.Request) [][]byte {
 		attrs = genl.AppendUint32(key, AttrProgProgID, 42)
 	case CmdCapsGet:
 		attrs = genl.AppendString(genl.AppendUint32(nil, AttrCapsIfindex, 7), AttrCapsDriver, "veth")
-	case CmdProgDel:
+	case CmdAttrGet, CmdAttrSet:
+		attrs = genl.AppendUint32(genl.AppendUint32(nil, AttrAttrIfindex, 7), AttrAttrEnableMeter, 1)
+	case CmdPortGet, CmdPortSet:
+		attrs = genl.AppendUint32(genl.AppendUint32(nil, AttrPortPort, 1023), AttrPortIfindex, 7)
+	case CmdProgDel, CmdAttrDel, CmdPortDel:
 		return [][]byte{ok(r)}
 	}
 	if r.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP {
@@ -143,6 +147,7 @@ func iterate[K, V any](table func(*Client) Table[K, V], filter *K) func(context.
 // methods are those that make requests, in the order of testdata/requests.txt.
 func methods() []method {
 	stats, qstats, prog, caps := (*Client).Stats, (*Client).Qstats, (*Client).Prog, (*Client).Caps
+	attr, port := (*Client).Attr, (*Client).Port
 	whole := ProgKey{Ifindex: 7, Queue: QueueAll}
 	var native, replace, auto Prog
 	native.SetFD(5)
@@ -152,6 +157,24 @@ func methods() []method {
 	replace.SetMode(ModeGeneric)
 	auto.SetFD(5)
 	auto.SetProgID(9) // is told, and never sent
+	var choosy Prog
+	choosy.SetFD(5)
+	choosy.SetRequiredFeatures(XDPActBasic | XDPActRXSG)
+	choosy.SetRequiredRXMetadataFeatures(XDPRXMetadataHash)
+	choosy.SetRequiredActions(ActionDrop | ActionTX)
+	var redirect, md, meter Attr
+	redirect.SetCommand(CommandSetupRedirect)
+	redirect.SetRingsNum(4)
+	redirect.SetRingsSize(512)
+	redirect.SetPlaceholderProgID(9)
+	md.SetCommand(CommandSetupMD)
+	md.SetEnableMD(1)
+	meter.SetCommand(CommandSetupMeter)
+	meter.SetEnableMeter(0)
+	meter.SetFD(5)
+	var bind Port
+	bind.SetIfindex(7)
+	bind.SetDevmapID(9)
 	return []method{
 		{"type-get", true, func(ctx context.Context, c *Client) error { _, err := c.Types(ctx); return err }},
 		{"stats-get", false, lookup(stats, StatsKey{7})},
@@ -166,10 +189,23 @@ func methods() []method {
 		{"prog-set", false, update(prog, whole, native, UpdateNoexist)},
 		{"prog-set", false, update(prog, ProgKey{7, 3}, replace, UpdateExist)},
 		{"prog-set", false, update(prog, whole, auto, UpdateAny)},
+		{"prog-set", false, update(prog, ProgKey{7, 3}, choosy, UpdateAny)},
 		{"prog-del", false, remove(prog, whole)},
 		{"caps-get", false, lookup(caps, CapsKey{7})},
 		{"caps-get", true, iterate(caps, nil)},
 		{"caps-get", true, iterate(caps, &CapsKey{7})},
+		{"attr-get", false, lookup(attr, AttrKey{7})},
+		{"attr-get", true, iterate(attr, nil)},
+		{"attr-get", true, iterate(attr, &AttrKey{7})},
+		{"attr-set", false, update(attr, AttrKey{7}, redirect, UpdateAny)},
+		{"attr-set", false, update(attr, AttrKey{7}, md, UpdateAny)},
+		{"attr-set", false, update(attr, AttrKey{7}, meter, UpdateAny)},
+		{"attr-del", false, remove(attr, AttrKey{7})},
+		{"port-get", false, lookup(port, PortKey{0})},
+		{"port-get", true, iterate(port, nil)},
+		{"port-get", true, iterate(port, &PortKey{1023})},
+		{"port-set", false, update(port, PortKey{0}, bind, UpdateNoexist)},
+		{"port-del", false, remove(port, PortKey{1023})},
 	}
 }
 
@@ -384,6 +420,7 @@ func TestClientValues(t *testing.T) {
 	// As a program in JSON has it, with the names of the spec.
 	want := `{"types":[{"id":"xdp-stats","name":"xdp_stats"},{"id":"xdp-stats","name":"xdp_stats"}],` +
 		`"stats":{"drop":1099511627776},"prog":{"prog-id":42},"caps":{"driver":"veth"},` +
+		`"attr":{"enable-meter":1},"port":{"ifindex":7},` +
 		`"list":[{"ifindex":7,"queue":3,"drop":1099511627776},{"ifindex":7,"queue":3,"drop":1099511627776}]}`
 	b, err := json.Marshal(got)
 	if err != nil {
@@ -403,6 +440,8 @@ type collected struct {
 	Stats Stats                      `json:"stats"`
 	Prog  Prog                       `json:"prog"`
 	Caps  Caps                       `json:"caps"`
+	Attr  Attr                       `json:"attr"`
+	Port  Port                       `json:"port"`
 	List  []Entry[QstatsKey, Qstats] `json:"list"`
 }
 
@@ -416,6 +455,8 @@ func collect(ctx context.Context, c *Client) (*collected, error) {
 		c.Stats().Lookup(ctx, &StatsKey{7}, &got.Stats),
 		c.Prog().Lookup(ctx, &ProgKey{7, 3}, &got.Prog),
 		c.Caps().Lookup(ctx, &CapsKey{7}, &got.Caps),
+		c.Attr().Lookup(ctx, &AttrKey{7}, &got.Attr),
+		c.Port().Lookup(ctx, &PortKey{1023}, &got.Port),
 	)
 	for e, lerr := range All(ctx, c.Qstats(), nil) {
 		err = errors.Join(err, lerr)

@@ -36,6 +36,20 @@ const (
 	capsReply = "08000100030000000c0003002100000000000000080006000200000009000b007665746800000000"
 )
 
+const (
+	// {'ifindex': 3, 'rings-num': 4, 'rings-size': 512, 'enable-md': 1,
+	//  'md-btf-id': 90, 'md-type-id': 44, 'enable-meter': 0, 'md-users': 2,
+	//  'placeholder-prog-id': 12, 'md-features': ['hash', 'vlan-tag']}
+	attrReply = "0800010003000000080004000400000008000500000200000800060001000000080007005a000000080008002c000000080009000000000008000b000200000008000c000c0000000c000d000600000000000000"
+
+	// {'port': 1023, 'ifindex': 3, 'devmap-id': 60, 'index-map-id': 61}
+	portReply = "08000100ff0300000800030003000000080004003c000000080005003d000000"
+
+	// {'ifindex': 3, 'prog-id': 42, 'action': 238, 'count': 0x100000001,
+	//  'queue': 1}
+	exceptionEvent = "0800010003000000080003002a00000008000400ee0000000c00050001000000010000000800060001000000"
+)
+
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
@@ -102,6 +116,40 @@ func TestReplies(t *testing.T) {
 	testReply(t, progReply, progKey, prog)
 	testReply(t, statsReply, StatsKey{Ifindex: 3}, stats)
 	testReply(t, capsReply, CapsKey{Ifindex: 3}, caps)
+	testReply(t, attrReply, AttrKey{Ifindex: 3}, wantAttr())
+	testReply(t, portReply, PortKey{Port: 1023}, wantPort())
+}
+
+func wantAttr() Attr {
+	var v Attr
+	v.SetRingsNum(4)
+	v.SetRingsSize(512)
+	v.SetEnableMD(1)
+	v.SetMDBTFID(90)
+	v.SetMDTypeID(44)
+	v.SetEnableMeter(0)
+	v.SetMDUsers(2)
+	v.SetPlaceholderProgID(12)
+	v.SetMDFeatures(XDPRXMetadataHash | XDPRXMetadataVLANTag)
+	return v
+}
+
+func wantPort() Port {
+	var v Port
+	v.SetIfindex(3)
+	v.SetDevmapID(60)
+	v.SetIndexMapID(61)
+	return v
+}
+
+func wantException() Exception {
+	var v Exception
+	v.SetIfindex(3)
+	v.SetProgID(42)
+	v.SetAction(238)
+	v.SetCount(1<<32 + 1)
+	v.SetQueue(1)
+	return v
 }
 
 type testKey[K any] interface {
@@ -168,6 +216,8 @@ func TestRoundTrip(t *testing.T) {
 	testRoundTrip[QstatsKey, Qstats](t)
 	testRoundTrip[ProgKey, Prog](t)
 	testRoundTrip[CapsKey, Caps](t)
+	testRoundTrip[AttrKey, Attr](t)
+	testRoundTrip[PortKey, Port](t)
 }
 
 func testRoundTrip[K, V any, PK testKey[K], PV testValue[K, V]](t *testing.T) {
@@ -307,16 +357,58 @@ func TestType(t *testing.T) {
 
 func TestDecodeEvent(t *testing.T) {
 	k, v := wantProg()
-	ev, err := DecodeEvent(CmdProgNtf, unhex(t, progReply))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Event{Op: "prog-ntf", Type: CtrlTypeXDPProg, Key: &k, Value: &v}
-	if diff := cmp.Diff(want, ev); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	attr, port, exception := wantAttr(), wantPort(), wantException()
+	for _, tc := range []struct {
+		cmd  uint8
+		raw  string
+		want Event
+	}{
+		{CmdProgNtf, progReply, Event{Op: "prog-ntf", Type: CtrlTypeXDPProg, Key: &k, Value: &v}},
+		{CmdAttrNtf, attrReply, Event{Op: "attr-ntf", Type: CtrlTypeXDPAttr, Key: &AttrKey{3}, Value: &attr}},
+		{CmdPortNtf, portReply, Event{Op: "port-ntf", Type: CtrlTypeXDPPort, Key: &PortKey{1023}, Value: &port}},
+		// Free: a key, and nothing that tells of a netdev.
+		{CmdPortNtf, "0800010000000000", Event{Op: "port-ntf", Type: CtrlTypeXDPPort, Key: &PortKey{0}, Value: &Port{}}},
+		{CmdExceptionNtf, exceptionEvent, Event{Op: "exception-ntf", Value: &exception}},
+	} {
+		ev, err := DecodeEvent(tc.cmd, unhex(t, tc.raw))
+		if err != nil {
+			t.Errorf("%s: %v", tc.want.Op, err)
+		}
+		if diff := cmp.Diff(tc.want, ev); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.want.Op, diff)
+		}
 	}
 	if _, err := DecodeEvent(CmdProgGet, nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got error %v, want %v", err, errors.ErrUnsupported)
+	}
+	for cmd, raw := range map[uint8]string{
+		CmdExceptionNtf: "0600010003000000", // an ifindex of 2 bytes
+		CmdPortNtf:      "0800030003000000", // no port
+		CmdAttrNtf:      "0700",
+	} {
+		if _, err := DecodeEvent(cmd, unhex(t, raw)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: got error %v, want %v", OpName(cmd), err, ErrMalformed)
+		}
+	}
+}
+
+func TestException(t *testing.T) {
+	want := wantException()
+	if got := hex.EncodeToString(want.AppendAttrs(nil, false)); got != exceptionEvent {
+		t.Errorf("got %s, want %s", got, exceptionEvent)
+	}
+	// What is absent stays so, and what is new is passed over.
+	var got Exception
+	if err := got.DecodeAttrs(unhex(t, "08000100030000000800ff3f01000000")); err != nil {
+		t.Fatal(err)
+	}
+	want = Exception{}
+	want.SetIfindex(3)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got.Has(AttrExceptionQueue) || !got.Has(AttrExceptionIfindex) {
+		t.Errorf("presence is %#x", got.Present)
 	}
 }
 
@@ -341,6 +433,10 @@ func TestJSON(t *testing.T) {
 		{Entry[ProgKey, Prog]{k, v}, `{"ifindex":3,"queue":4294967295,` + prog + `}`},
 		{Entry[StatsKey, Stats]{StatsKey{2}, Stats{}}, `{"ifindex":2}`},
 		{Event{"prog-ntf", CtrlTypeXDPProg, &k, &Prog{}}, `{"event":"prog-ntf","ifindex":3,"queue":4294967295}`},
+		{Event{"port-ntf", CtrlTypeXDPPort, &PortKey{0}, &Port{}}, `{"event":"port-ntf","port":0}`},
+		{Event{"exception-ntf", 0, nil, new(wantException())}, `{"event":"exception-ntf","ifindex":3,"prog-id":42,"action":238,"count":4294967297,"queue":1}`},
+		{wantAttr(), `{"rings-num":4,"rings-size":512,"enable-md":1,"md-btf-id":90,"md-type-id":44,"enable-meter":0,"md-users":2,` +
+			`"placeholder-prog-id":12,"md-features":["hash","vlan-tag"]}`},
 		{typ, `{"id":"xdp-stats","operations":["get-next","lookup","0x40"]}`},
 		{caps, `{"xdp-features":[],"xdp-rx-metadata-features":["hash","vlan-tag"],"source":9}`},
 	} {
