@@ -244,7 +244,14 @@ func (f *Family) addDefinitions(s *Spec) error {
 
 func newPlainStruct(d SpecDef) (*PlainStruct, error) {
 	var members []Member
+	if len(d.Members) == 0 {
+		return nil, fmt.Errorf("no members")
+	}
+	seen := map[string]bool{}
 	for _, m := range d.Members {
+		if err := checkName("member", m.Name, seen); err != nil {
+			return nil, err
+		}
 		a := &Attr{Name: m.Name, Doc: oneLine(m.Doc), Kind: Kind(m.Type)}
 		switch a.Kind {
 		case KindU16, KindU32, KindU64:

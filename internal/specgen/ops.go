@@ -95,6 +95,9 @@ func (f *Family) newEvent(o *Op, so SpecOp) error {
 	if o.Event, err = lookupAttrs(o.Set, so.Event.Attributes); err != nil {
 		return fmt.Errorf("event: %w", err)
 	}
+	if len(o.Event) == 0 {
+		return fmt.Errorf("event: no attributes")
+	}
 	return f.checkGroup(o)
 }
 

@@ -5,6 +5,7 @@ package specgen
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -247,6 +248,185 @@ func TestGrownValue(t *testing.T) {
 	}
 }
 
+// frame is a struct with gaps.
+const frame = `-
+    type: struct
+    name: frame
+    doc: What stands before a frame.
+    members:
+      - {name: proto, type: u16, doc: Its protocol.}
+      - {name: hash, type: u32, doc: Its hash.}
+      - {name: stamp, type: u64, doc: Its time.}
+      - {name: tci, type: u16, doc: Its tag.}
+  #DEFINITION`
+
+// alarm is an event of a set of its own.
+const (
+	alarmSet = `  -
+    name: alarm
+    doc: An alarm.
+    attributes:
+      - {name: pad, type: pad}
+      - {name: port, type: u32, doc: Where it was.}
+      - {name: count, type: u64, doc: How many.}
+operations:`
+	alarmEvent = `-
+      name: alarm-ntf
+      doc: Something happened.
+      attribute-set: alarm
+      mcgrp: mgmt
+      event:
+        attributes: [port, count]
+    #OPERATION`
+)
+
+func TestStruct(t *testing.T) {
+	f, err := smallFamily("#DEFINITION", frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type member struct {
+		Decl   string
+		Offset int
+	}
+	var got []member
+	for _, m := range f.Structs[0].Members {
+		got = append(got, member{cDecl(m), m.Offset})
+	}
+	want := []member{
+		{"__u16 proto;", 0}, {"__u8 pad0[2];", 2}, {"__u32 hash;", 4},
+		{"__u64 stamp;", 8}, {"__u16 tci;", 16}, {"__u8 pad1[6];", 18},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || f.Structs[0].Size != 24 {
+		t.Errorf("%d bytes (-want +got):\n%s", f.Structs[0].Size, diff)
+	}
+	b, err := NewBTF(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := structByID(t, b, b.Structs[f.Structs[0]])
+	if diff := cmp.Diff([]string{"proto 0 2", "hash 4 4", "stamp 8 8", "tci 16 2"}, memberList(t, st)); diff != "" || st.Name != "xdpctl_frame" || st.Size != 24 {
+		t.Errorf("%s of %d bytes (-want +got):\n%s", st.Name, st.Size, diff)
+	}
+	generated(t, f, map[string]string{
+		"kmod/uapi/xdpctl.h": "struct xdpctl_frame {\n\t__u16 proto;\n\t__u8 pad0[2];\n\t__u32 hash;\n",
+		"docs/protocol.md":   "| 2 | 2 | `__u8 pad0[2];` | padding |",
+	})
+}
+
+func structByID(t *testing.T, b *BTF, id btf.TypeID) *btf.Struct {
+	t.Helper()
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(b.Raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	typ, err := spec.TypeByID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, ok := typ.(*btf.Struct)
+	if !ok {
+		t.Fatalf("type %d is %v", id, typ)
+	}
+	return st
+}
+
+// memberList is the name, offset and size of all members.
+func memberList(t *testing.T, st *btf.Struct) []string {
+	t.Helper()
+	var list []string
+	for _, m := range st.Members {
+		size, err := btf.Sizeof(m.Type)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, fmt.Sprintf("%s %d %d", m.Name, m.Offset.Bytes(), size))
+	}
+	return list
+}
+
+// generated checks that the files of f contain a text each.
+func generated(t *testing.T, f *Family, want map[string]string) {
+	t.Helper()
+	files, err := Generate(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if text, ok := want[file.Path]; ok && !strings.Contains(string(file.Data), text) {
+			t.Errorf("%s lacks %q", file.Path, text)
+		}
+		delete(want, file.Path)
+	}
+	for path := range want {
+		t.Errorf("%s is not generated", path)
+	}
+}
+
+func TestEvent(t *testing.T) {
+	f, err := smallFamily("operations:", alarmSet, "#OPERATION", alarmEvent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := f.Op("alarm-ntf")
+	if o.Cmd != 3 || o.Group != "mgmt" || o.Do != nil || o.Notify != nil {
+		t.Errorf("got %+v", o)
+	}
+	if diff := cmp.Diff([]string{"port", "count"}, names(o.Event)); diff != "" {
+		t.Errorf("attributes (-want +got):\n%s", diff)
+	}
+	for _, r := range f.RequestOps() {
+		if r.Op == o {
+			t.Error("an event can be asked for")
+		}
+	}
+	if len(f.Objects) != 1 || !f.Objects[0].IsEvent() || f.Objects[0].Name != "alarm" || f.Objects[0].Value.Size != 24 {
+		t.Errorf("got objects %+v", f.Objects)
+	}
+	generated(t, f, map[string]string{
+		"family/zz_types.go":       "case CmdAlarmNtf:\n\t\tv := new(Alarm)\n",
+		"family/zz_meta.go":        "CmdAlarmNtf uint8 = 3",
+		"family/zz_table_alarm.go": "func (v *Alarm) DecodeAttrs(b []byte) error {",
+		"kmod/uapi/xdpctl.h":       "XDPCTL_CMD_ALARM_NTF",
+		"docs/protocol.md":         "Event with the attributes `port`, `count`, sent to multicast group `mgmt`.",
+	})
+}
+
+// The older versions of a value have BTF of their own, which is the beginning of
+// the present one's.
+func TestOldValueBTF(t *testing.T) {
+	f := loadFamily(t)
+	b, err := NewBTF(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, ct := range f.Types {
+		now := structByID(t, b, b.IDs[ct].Value)
+		if len(b.Old[ct]) != len(ct.OldSizes) {
+			t.Errorf("%s: %d older types, want %d", ct.Name, len(b.Old[ct]), len(ct.OldSizes))
+			continue
+		}
+		for i, size := range ct.OldSizes {
+			n++
+			old := structByID(t, b, b.Old[ct][i])
+			if old.Name != now.Name || int(old.Size) != size {
+				t.Errorf("%s: got %s of %d bytes, want %s of %d", ct.Name, old.Name, old.Size, now.Name, size)
+			}
+			list := memberList(t, now)
+			if diff := cmp.Diff(list[:len(old.Members)], memberList(t, old)); diff != "" || len(old.Members) >= len(list) {
+				t.Errorf("%s of %d bytes (-want +got):\n%s", ct.Name, size, diff)
+			}
+			if next := now.Members[len(old.Members)]; int(next.Offset.Bytes()) < size {
+				t.Errorf("%s of %d bytes lacks %s", ct.Name, size, next.Name)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no value has an older version")
+	}
+}
+
 func TestRefuse(t *testing.T) {
 	const otherType = "- {name: xdp-twin, doc: A twin.}"
 	twin := func(reply string) string {
@@ -327,6 +507,41 @@ func TestRefuse(t *testing.T) {
 			`operation port-ntf: notify: no operation "port-got" with a do`},
 		{"notify no group", []string{"#OPERATION", "- {name: port-ntf, doc: Changed., notify: port-get, mcgrp: all}"},
 			`operation port-ntf: no multicast group "all"`},
+		{"older sizes out of order", []string{"#ATTRIBUTE", "- {name: length, type: u64, doc: Its length.}", "label]", "label, length]",
+			"#DEFINITION", grown("1", "48"), "#DEFINITION", grown("2", "40")},
+			"port-value-size-2: 40 is not greater than the size before it"},
+		{"event in no group", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "mgmt", "all", 1)},
+			`operation alarm-ntf: no multicast group "all"`},
+		{"event without a group", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "mcgrp: mgmt", "", 1)},
+			`operation alarm-ntf: no multicast group ""`},
+		{"event with a do", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "event:", "do: {}\n      event:", 1)},
+			"operation alarm-ntf: an event has neither do nor dump"},
+		{"event that notifies", []string{"#OPERATION", "- {name: port-ntf, doc: Changed., notify: port-get, mcgrp: mgmt, event: {attributes: [number]}}"},
+			"operation port-ntf: a notification has neither do nor dump"},
+		{"event of nothing", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "port, count", "", 1)},
+			"operation alarm-ntf: event: no attributes"},
+		{"event with an unknown attribute", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "count]", "sum]", 1)},
+			`operation alarm-ntf: event: no attribute "sum" in set alarm`},
+		{"event of another name", []string{"operations:", alarmSet, "#OPERATION", strings.Replace(alarmEvent, "alarm-ntf", "alarm-get", 1)},
+			"event alarm-get: the name does not end with -ntf"},
+		{"event of a control type", []string{"#OPERATION", strings.NewReplacer("alarm-ntf", "port-ntf", "set: alarm", "set: port", "port, count", "number").Replace(alarmEvent)},
+			"control type xdp-port: operation port-ntf does not notify of port-get"},
+		{"group without an event", []string{"flags: [admin-perm]", "mcgrp: mgmt"},
+			"operation port-set: mcgrp without notify or event"},
+		{"struct of nothing", []string{"#DEFINITION", "- {type: struct, name: frame, doc: Empty.}"},
+			"definition frame: no members"},
+		{"struct with a string", []string{"#DEFINITION", strings.Replace(frame, "u64", "string", 1)},
+			`definition frame: member stamp: unknown type "string"`},
+		{"struct with two of a name", []string{"#DEFINITION", strings.Replace(frame, "name: hash", "name: proto", 1)},
+			"definition frame: member proto: named twice"},
+		{"struct with a bad name", []string{"#DEFINITION", strings.Replace(frame, "name: hash", "name: Hash", 1)},
+			`definition frame: member: bad name "Hash"`},
+		{"struct with the name of a value", []string{"#DEFINITION", strings.Replace(frame, "name: frame", "name: port", 1)},
+			"struct port: control type xdp-port has a struct of this name"},
+		{"struct with the name of a key", []string{"#DEFINITION", strings.Replace(frame, "name: frame", "name: port-key", 1)},
+			"struct port-key: control type xdp-port has a struct of this name"},
+		{"u16 in an attribute", []string{"type: u64", "type: u16"},
+			`attribute speed of port: unknown type "u16"`},
 		{"unknown property", []string{"uapi-header:", "version: 2\nuapi-header:"},
 			`unknown field "version"`},
 		{"other protocol", []string{"genetlink", "netlink-raw"},

@@ -35,7 +35,8 @@ type ControlType struct {
 	PadAttr            int
 	UpdateAttr         int
 
-	// OldSizes are the sizes that the value had in earlier versions.
+	// OldSizes are the sizes that the value had in earlier versions, the
+	// oldest first.
 	OldSizes []int
 }
 
@@ -72,7 +73,22 @@ func (f *Family) addTypes() error {
 	if err := f.addObjects(bases); err != nil {
 		return err
 	}
+	if err := f.checkStructs(); err != nil {
+		return err
+	}
 	return f.checkSizes()
+}
+
+// checkStructs refuses structs that have the name of a key or value.
+func (f *Family) checkStructs() error {
+	for _, s := range f.Structs {
+		for _, t := range f.Types {
+			if s.Name == t.Base || s.Name == t.Base+"-key" {
+				return fmt.Errorf("struct %s: control type %s has a struct of this name", s.Name, t.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func (f *Family) newType(ent EnumEntry) (*ControlType, error) {
@@ -183,6 +199,9 @@ func (t *ControlType) addOldSizes(f *Family) error {
 		if c.Value >= uint64(t.Value.Size) || !t.Value.boundary(size) {
 			return fmt.Errorf("%s: %d is not the size of an earlier value", c.Name, c.Value)
 		}
+		if n > 1 && size <= t.OldSizes[n-2] {
+			return fmt.Errorf("%s: %d is not greater than the size before it", c.Name, c.Value)
+		}
 		t.OldSizes = append(t.OldSizes, size)
 	}
 	for _, c := range f.Consts {
@@ -250,7 +269,9 @@ func (f *Family) addObjects(bases map[string]bool) error {
 		}
 		var reply, request []*Attr
 		switch {
-		case o.Event != nil && o.Verb() == "ntf":
+		case o.Event != nil && o.Verb() != "ntf":
+			return fmt.Errorf("event %s: the name does not end with -ntf", o.Name)
+		case o.Event != nil:
 			reply = o.Event
 		case o.Verb() == "get" && o.Do != nil:
 			reply, request = o.Do.Reply, o.Do.Request
