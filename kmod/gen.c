@@ -634,7 +634,6 @@ static const struct nla_policy port_del_policy[] = {
 	[XDPCTL_A_PORT_PORT] = NLA_POLICY_MAX(NLA_U32, 1023),
 };
 
-
 const char *const xdpctl_ctrl_op_names[] = {
 	"get-next",
 	"lookup",

@@ -229,12 +229,6 @@ func (f *Family) addDefinitions(s *Spec) error {
 				return err
 			}
 			f.Enums = append(f.Enums, e)
-		case "struct":
-			ps, err := newPlainStruct(d)
-			if err != nil {
-				return fmt.Errorf("definition %s: %w", d.Name, err)
-			}
-			f.Structs = append(f.Structs, ps)
 		default:
 			return fmt.Errorf("definition %s: unknown type %q", d.Name, d.Type)
 		}
@@ -242,13 +236,18 @@ func (f *Family) addDefinitions(s *Spec) error {
 	return nil
 }
 
-func newPlainStruct(d SpecDef) (*PlainStruct, error) {
+// isStruct tells whether no operation has the set.
+func (s *Spec) isStruct(set string) bool {
+	return !slices.ContainsFunc(s.Operations.List, func(o SpecOp) bool { return o.AttributeSet == set })
+}
+
+func newPlainStruct(d SpecSet) (*PlainStruct, error) {
 	var members []Member
-	if len(d.Members) == 0 {
+	if len(d.Attributes) == 0 {
 		return nil, fmt.Errorf("no members")
 	}
 	seen := map[string]bool{}
-	for _, m := range d.Members {
+	for _, m := range d.Attributes {
 		if err := checkName("member", m.Name, seen); err != nil {
 			return nil, err
 		}
@@ -325,6 +324,14 @@ func (f *Family) addSets(s *Spec) error {
 	for _, ss := range s.AttributeSets {
 		if err := checkName("attribute set", ss.Name, seen); err != nil {
 			return err
+		}
+		if s.isStruct(ss.Name) {
+			ps, err := newPlainStruct(ss)
+			if err != nil {
+				return fmt.Errorf("struct %s: %w", ss.Name, err)
+			}
+			f.Structs = append(f.Structs, ps)
+			continue
 		}
 		set := &AttrSet{Name: ss.Name, Doc: ss.Doc}
 		names := map[string]bool{}

@@ -22,7 +22,7 @@ type Spec struct {
 	McastGroups   SpecMcastGroups `yaml:"mcast-groups"`
 }
 
-// SpecDef is an entry of definitions: a const, an enum, flags or a struct.
+// SpecDef is an entry of definitions: a const, an enum or flags.
 type SpecDef struct {
 	Type       string      `yaml:"type"`
 	Name       string      `yaml:"name"`
@@ -30,7 +30,6 @@ type SpecDef struct {
 	Value      *uint64     `yaml:"value"`
 	ValueStart uint64      `yaml:"value-start"`
 	Entries    []SpecEntry `yaml:"entries"`
-	Members    []SpecAttr  `yaml:"members"`
 }
 
 // SpecEntry is an entry of an enum or of flags.
@@ -39,7 +38,7 @@ type SpecEntry struct {
 	Doc  string `yaml:"doc"`
 }
 
-// SpecSet is an attribute set.
+// SpecSet is an attribute set, or, if no operation has it, a struct.
 type SpecSet struct {
 	Name       string     `yaml:"name"`
 	Doc        string     `yaml:"doc"`

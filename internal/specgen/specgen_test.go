@@ -248,17 +248,16 @@ func TestGrownValue(t *testing.T) {
 	}
 }
 
-// frame is a struct with gaps.
-const frame = `-
-    type: struct
+// frame is a struct with gaps: a set that no operation has.
+const frame = `  -
     name: frame
     doc: What stands before a frame.
-    members:
+    attributes:
       - {name: proto, type: u16, doc: Its protocol.}
       - {name: hash, type: u32, doc: Its hash.}
       - {name: stamp, type: u64, doc: Its time.}
       - {name: tci, type: u16, doc: Its tag.}
-  #DEFINITION`
+operations:`
 
 // alarm is an event of a set of its own.
 const (
@@ -281,7 +280,7 @@ operations:`
 )
 
 func TestStruct(t *testing.T) {
-	f, err := smallFamily("#DEFINITION", frame)
+	f, err := smallFamily("operations:", frame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -528,17 +527,17 @@ func TestRefuse(t *testing.T) {
 			"control type xdp-port: operation port-ntf does not notify of port-get"},
 		{"group without an event", []string{"flags: [admin-perm]", "mcgrp: mgmt"},
 			"operation port-set: mcgrp without notify or event"},
-		{"struct of nothing", []string{"#DEFINITION", "- {type: struct, name: frame, doc: Empty.}"},
-			"definition frame: no members"},
-		{"struct with a string", []string{"#DEFINITION", strings.Replace(frame, "u64", "string", 1)},
-			`definition frame: member stamp: unknown type "string"`},
-		{"struct with two of a name", []string{"#DEFINITION", strings.Replace(frame, "name: hash", "name: proto", 1)},
-			"definition frame: member proto: named twice"},
-		{"struct with a bad name", []string{"#DEFINITION", strings.Replace(frame, "name: hash", "name: Hash", 1)},
-			`definition frame: member: bad name "Hash"`},
-		{"struct with the name of a value", []string{"#DEFINITION", strings.Replace(frame, "name: frame", "name: port", 1)},
-			"struct port: control type xdp-port has a struct of this name"},
-		{"struct with the name of a key", []string{"#DEFINITION", strings.Replace(frame, "name: frame", "name: port-key", 1)},
+		{"struct of nothing", []string{"operations:", "  - {name: frame, doc: Empty.}\noperations:"},
+			"struct frame: no members"},
+		{"struct with a string", []string{"operations:", strings.Replace(frame, "u64", "string", 1)},
+			`struct frame: member stamp: unknown type "string"`},
+		{"struct with two of a name", []string{"operations:", strings.Replace(frame, "name: hash", "name: proto", 1)},
+			"struct frame: member proto: named twice"},
+		{"struct with a bad name", []string{"operations:", strings.Replace(frame, "name: hash", "name: Hash", 1)},
+			`struct frame: member: bad name "Hash"`},
+		{"struct with the name of a value", []string{"operations:", strings.Replace(frame, "name: frame", "name: port", 1)},
+			"attribute set port: named twice"},
+		{"struct with the name of a key", []string{"operations:", strings.Replace(frame, "name: frame", "name: port-key", 1)},
 			"struct port-key: control type xdp-port has a struct of this name"},
 		{"u16 in an attribute", []string{"type: u64", "type: u16"},
 			`attribute speed of port: unknown type "u16"`},

@@ -665,11 +665,11 @@ struct xdpctl_port {
 	__u32 pad0;
 };
 
-
 /**
  * struct xdpctl_rx_metadata - What a program that uses xdpctl_rx_metadata.h
- *   puts in front of a frame: the RX metadata of a netdev with setup-md.
- *   attr-get names the BTF type of it, so that nobody needs to compile it in.
+ *   puts in front of a frame: the RX metadata of a netdev with setup-md. No
+ *   operation sends it; it is a struct of these members. attr-get names the
+ *   BTF type of it, so that nobody needs to compile it in.
  * @rx_timestamp: Nanoseconds of the netdev's clock.
  * @rx_hash: Hash of the flow.
  * @rx_hash_type: What the hash is of, bits of the kernel's enum
