@@ -295,6 +295,7 @@ func TestHints(t *testing.T) {
 		{"exists", &family.Error{Op: "prog-set", Errno: unix.EEXIST}, "prog show"},
 		{"none", &family.Error{Op: "prog-set", Errno: unix.ENOENT}, "leave out replace"},
 		{"port exists", &family.Error{Op: "port-set", Errno: unix.EEXIST}, "port show"},
+		{"port busy", &family.Error{Op: "port-set", Errno: unix.EBUSY}, "port show"},
 		{"port none", &family.Error{Op: "port-set", Errno: unix.ENOENT}, "leave out replace"},
 		{"setting", &family.Error{Op: "attr-set", Errno: unix.EOPNOTSUPP}, "caps show"},
 		{"lacks", &family.Error{Op: "prog-set", Errno: unix.EOPNOTSUPP}, "caps show"},

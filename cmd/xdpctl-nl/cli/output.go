@@ -133,6 +133,8 @@ func (a *app) hint(err error) string {
 		return h.hint
 	case errors.Is(err, os.ErrPermission):
 		return "Run this as root, or with CAP_NET_ADMIN; control maps and programs need CAP_SYS_ADMIN or CAP_BPF too."
+	case refused && fe.Op == "port-set" && (errors.Is(err, os.ErrExist) || errors.Is(err, unix.EBUSY)):
+		return "See what ports there are with: xdpctl-nl " + a.options() + "port show"
 	case refused && errors.Is(err, unix.EBUSY):
 		return "Somebody else holds the netdev; see who with: xdpctl-nl " + a.options() + "prog show"
 	case refused && fe.Op == "prog-set" && errors.Is(err, errors.ErrUnsupported):
@@ -141,8 +143,6 @@ func (a *app) hint(err error) string {
 		return "See what the netdev can do with: xdpctl-nl " + a.options() + "caps show"
 	case refused && fe.Op == "port-set" && errors.Is(err, os.ErrNotExist):
 		return "To bind a port that is free, leave out replace."
-	case refused && fe.Op == "port-set" && errors.Is(err, os.ErrExist):
-		return "See what ports there are with: xdpctl-nl " + a.options() + "port show"
 	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrNotExist):
 		return "To attach where nothing is attached, leave out replace."
 	case refused && fe.Op == "prog-set" && errors.Is(err, os.ErrExist):

@@ -14,7 +14,7 @@ import (
 
 func (a *app) portObject() *cobra.Command {
 	return a.object("port", "Ports for multi-port TX",
-		"A port is a netdev under a number, from 0. Programs redirect through the devmap\nof the ports, and find the port of a netdev in the index map.",
+		"A port is a netdev under a number, from 0. Programs redirect through the devmap\nof the ports, and find the port of a netdev in the index map: those that declare\nthem as bpf/xdpctl_port.h does get them when they are attached with obj.",
 		a.portShow(), a.portSet(), a.portDel())
 }
 

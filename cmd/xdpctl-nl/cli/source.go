@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 // pinRoot is where maps are pinned that an object file wants pinned by name.
@@ -22,6 +24,9 @@ type source struct {
 	fd, id      *uint32
 	pinned, obj string
 	name        string // in obj
+
+	// ports opens the maps of the port table, for an object that uses them.
+	ports func() (map[string]*ebpf.Map, error)
 }
 
 // open gives a file descriptor of the program, and the function that closes
@@ -83,11 +88,36 @@ func (s *source) load() (fd uint32, closer func(), err error) {
 	if err := rlimit.RemoveMemlock(); err != nil && !errors.Is(err, unix.EPERM) {
 		return 0, nil, fmt.Errorf("raise the limit of locked memory: %w", err)
 	}
-	c, err := ebpf.NewCollectionWithOptions(coll, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: pinRoot}})
+	replace, err := s.portMaps(coll)
+	if err != nil {
+		return 0, nil, fmt.Errorf("load %s: %w", s.obj, err)
+	}
+	defer loader.ClosePortMaps(replace)
+	c, err := ebpf.NewCollectionWithOptions(coll, ebpf.CollectionOptions{
+		Maps: ebpf.MapOptions{PinPath: pinRoot}, MapReplacements: replace,
+	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("load %s: %w", s.obj, err)
 	}
 	return uint32(c.Programs[prog].FD()), c.Close, nil
+}
+
+// portMaps are those of the port table that the object uses, by their names.
+func (s *source) portMaps(coll *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
+	if s.ports == nil || (coll.Maps[loader.PortMap] == nil && coll.Maps[loader.PortIndexMap] == nil) {
+		return nil, nil
+	}
+	replace, err := s.ports()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &hinted{err, "Bind a port first, with: xdpctl-nl port set PORT dev IF"}
+	}
+	for name, m := range replace {
+		if coll.Maps[name] == nil {
+			m.Close()
+			delete(replace, name)
+		}
+	}
+	return replace, err
 }
 
 // choose picks the XDP program of this name, or in the section of this name,

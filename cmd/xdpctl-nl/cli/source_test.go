@@ -4,12 +4,15 @@ package cli
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 // collection is an object file with these programs.
@@ -102,6 +105,28 @@ func TestSourceErrors(t *testing.T) {
 		t.Errorf("fd: got %d, error %v", got, err)
 	} else {
 		closer()
+	}
+}
+
+// An object gets those maps of the port table that it has, and others none.
+func TestPortMaps(t *testing.T) {
+	none := errors.New("asked")
+	s := source{ports: func() (map[string]*ebpf.Map, error) { return nil, none }}
+	coll := collection(prog("a", "xdp", ebpf.XDP))
+	if _, err := s.portMaps(coll); err != nil {
+		t.Errorf("without port maps: %v", err)
+	}
+	coll.Maps[loader.PortIndexMap] = &ebpf.MapSpec{}
+	if _, err := s.portMaps(coll); !errors.Is(err, none) {
+		t.Errorf("got %v, want %v", err, none)
+	}
+	if _, err := (&source{}).portMaps(coll); err != nil {
+		t.Errorf("without a door: %v", err)
+	}
+	none = os.ErrNotExist
+	var h *hinted
+	if _, err := s.portMaps(coll); !errors.As(err, &h) || !strings.Contains(h.hint, "port set") {
+		t.Errorf("got %v, want a hint", err)
 	}
 }
 
