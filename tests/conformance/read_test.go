@@ -51,7 +51,7 @@ func compare[K comparable, V any](w *world, what string, table func(family.Contr
 			of := func(e family.Entry[K, V]) bool { return *(*uint32)(unsafe.Pointer(&e.Key)) == filter }
 			for _, e := range entries(w, t, &k) {
 				if !of(e) {
-					w.Fatalf("%s at the %s door: %+v is not of ifindex %d", what, d.name, e.Key, filter)
+					w.Fatalf("%s at the %s door: %+v does not begin with %d", what, d.name, e.Key, filter)
 				}
 				got++
 			}
@@ -69,7 +69,11 @@ func compare[K comparable, V any](w *world, what string, table func(family.Contr
 	return keys
 }
 
-// compareFiltered iterates over one netdev at a time, for the first few.
+// nobody is the ifindex of no netdev, and a port that is free.
+const nobody = 999
+
+// compareFiltered iterates over one netdev, or port, at a time, for the first
+// few.
 func (w *world) compareFiltered(what, door string, count func(ifindex uint32) (got, want int)) {
 	w.Helper()
 	links := w.ns.Links()
@@ -78,8 +82,8 @@ func (w *world) compareFiltered(what, door string, count func(ifindex uint32) (g
 			w.Fatalf("%s at the %s door: %d entries of %s, want %d", what, door, got, l.Name, want)
 		}
 	}
-	if got, _ := count(9999); got != 0 {
-		w.Fatalf("%s at the %s door: %d entries of a netdev that does not exist", what, door, got)
+	if got, _ := count(nobody); got != 0 {
+		w.Fatalf("%s at the %s door: %d entries of what does not exist", what, door, got)
 	}
 }
 
@@ -92,6 +96,8 @@ func garbage[V any]() V {
 
 func byStats(a, b family.StatsKey) int { return cmp.Compare(a.Ifindex, b.Ifindex) }
 func byCaps(a, b family.CapsKey) int   { return cmp.Compare(a.Ifindex, b.Ifindex) }
+func byAttr(a, b family.AttrKey) int   { return cmp.Compare(a.Ifindex, b.Ifindex) }
+func byPort(a, b family.PortKey) int   { return cmp.Compare(a.Port, b.Port) }
 func byQstats(a, b family.QstatsKey) int {
 	return cmp.Or(cmp.Compare(a.Ifindex, b.Ifindex), cmp.Compare(a.Queue, b.Queue))
 }
@@ -105,6 +111,8 @@ func (w *world) compareAll() (stats []family.StatsKey, progs []family.ProgKey) {
 	stats = compare(w, "stats", family.Control.Stats, byStats)
 	compare(w, "qstats", family.Control.Qstats, byQstats)
 	compare(w, "caps", family.Control.Caps, byCaps)
+	compare(w, "attr", family.Control.Attr, byAttr)
+	compare(w, "port", family.Control.Port, byPort)
 	return stats, compare(w, "prog", family.Control.Prog, byProg)
 }
 
@@ -198,8 +206,14 @@ func TestMissing(t *testing.T) {
 			{"prog where there is none", c.Prog().Lookup(w.ctx, progKey(int(lo)), new(family.Prog)), unix.ENOENT},
 			{"delete prog of no netdev", c.Prog().Delete(w.ctx, progKey(9999)), unix.ENOENT},
 			{"delete prog where there is none", c.Prog().Delete(w.ctx, progKey(int(lo))), unix.ENOENT},
-			{"prog of a queue", c.Prog().Lookup(w.ctx, &family.ProgKey{Ifindex: veth}, new(family.Prog)), unix.EOPNOTSUPP},
-			{"delete prog of a queue", c.Prog().Delete(w.ctx, &family.ProgKey{Ifindex: veth}), unix.EOPNOTSUPP},
+			{"prog of a queue", c.Prog().Lookup(w.ctx, &family.ProgKey{Ifindex: veth}, new(family.Prog)), unix.ENOENT},
+			{"delete prog of a queue", c.Prog().Delete(w.ctx, &family.ProgKey{Ifindex: veth}), unix.ENOENT},
+			{"attr of no netdev", c.Attr().Lookup(w.ctx, &family.AttrKey{Ifindex: 9999}, new(family.Attr)), unix.ENOENT},
+			{"delete attr of no netdev", c.Attr().Delete(w.ctx, &family.AttrKey{Ifindex: 9999}), unix.ENOENT},
+			{"port that is free", c.Port().Lookup(w.ctx, &family.PortKey{}, new(family.Port)), unix.ENOENT},
+			{"port that is none", c.Port().Lookup(w.ctx, &family.PortKey{Port: family.Ports}, new(family.Port)), unix.ERANGE},
+			{"delete port that is free", c.Port().Delete(w.ctx, &family.PortKey{Port: 5}), unix.ENOENT},
+			{"delete port that is none", c.Port().Delete(w.ctx, &family.PortKey{Port: family.Ports}), unix.ERANGE},
 			{"update stats", c.Stats().Update(w.ctx, &family.StatsKey{Ifindex: veth}, new(family.Stats), family.UpdateAny), unix.EOPNOTSUPP},
 			{"update qstats", c.Qstats().Update(w.ctx, &family.QstatsKey{Ifindex: veth}, new(family.Qstats), family.UpdateAny), unix.EOPNOTSUPP},
 			{"update caps", c.Caps().Update(w.ctx, &family.CapsKey{Ifindex: veth}, new(family.Caps), family.UpdateAny), unix.EOPNOTSUPP},
@@ -222,13 +236,14 @@ func TestTypes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(types) != 4 {
-		t.Errorf("%d control types, want 4", len(types))
+	if len(types) != 6 {
+		t.Errorf("%d control types, want 6", len(types))
 	}
 	const reads = family.CtrlOpGetNext | family.CtrlOpLookup
+	const writes = reads | family.CtrlOpUpdate | family.CtrlOpDelete
 	operations := map[string]family.CtrlOp{
 		"xdp_stats": reads, "xdp_qstats": reads, "xdp_caps": reads,
-		"xdp_prog": reads | family.CtrlOpUpdate | family.CtrlOpDelete,
+		"xdp_prog": writes, "xdp_attr": writes, "xdp_port": writes,
 	}
 	for _, typ := range types {
 		if got := typ.Operations; got != operations[typ.Name.String()] {
@@ -252,6 +267,9 @@ func TestTypes(t *testing.T) {
 	viaMap, err := w.doors["map"].Types(w.ctx)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(viaMap) != len(types) {
+		t.Errorf("%d control types at the map door, %d at the netlink door", len(viaMap), len(types))
 	}
 	for i := range min(len(viaMap), len(types)) {
 		a, b := types[i], viaMap[i]

@@ -70,8 +70,8 @@ func requests(ifindex, fd uint32) []request {
 		{"unknown attribute of a dump", cmdCapsGet, unix.NLM_F_DUMP, u32(77, 1), unix.EINVAL, unknown, 77, 0},
 		{"attribute 0", cmdStatsGet, 0, cat(dev, testutil.Attr(0, make([]byte, 4))), unix.EINVAL, unknown, attrZero, 0},
 		{"queue of stats-get", cmdStatsGet, 0, cat(dev, u32(attrQueue, 0)), unix.EINVAL, unknown, attrQueue, 0},
-		{"read-only attribute", cmdProgSet, 0, set(u32(attrProgID, 1)), unix.EINVAL, unknown, attrProgID, 0},
-		{"read-only tag", cmdProgSet, 0, set(testutil.Attr(attrTag, make([]byte, 8))), unix.EINVAL, unknown, attrTag, 0},
+		{"read-only attribute", cmdProgSet, 0, set(u32(attrProgID, 1)), unix.EINVAL, unsupported, attrProgID, 0},
+		{"read-only tag", cmdProgSet, 0, set(testutil.Attr(attrTag, make([]byte, 8))), unix.EINVAL, unsupported, attrTag, 0},
 		{"fd of a delete", cmdProgDel, 0, cat(dev, prog), unix.EINVAL, unknown, attrFD, 0},
 		{"padding", cmdProgSet, 0, set(testutil.Attr(attrPad, nil)), unix.EINVAL, unsupported, attrPad, 0},
 
