@@ -109,6 +109,19 @@ struct xdpctl_exc {
 };
 
 /**
+ * struct xdpctl_exc_last - the last exception of a kind
+ * @prog_id: the program that it came from
+ * @action: what that returned
+ *
+ * Written by the probe, one after the other: of two at the same time, on two
+ * CPUs, each may leave one.
+ */
+struct xdpctl_exc_last {
+	u32 prog_id;
+	u32 action;
+};
+
+/**
  * struct xdpctl_exc_event - what exception-ntf tells
  * @ifindex: the netdev
  * @prog_id: program of the last
@@ -133,7 +146,7 @@ struct xdpctl_exc_event {
  * @exc_seen: there was an exception
  * @exc_awake: of exceptions the work of exception.c will tell
  * @exc_due: it is to tell now; of the work
- * @exc_last: program id << 32 | action of the last exception of a kind
+ * @exc_last: the last exception of a kind
  * @exc_told: how many of a kind were told; under RTNL
  * @exc_metered: what was told by queue, or NULL; under RTNL
  * @drv: driver counter cache of ctrl_stats.c; under RTNL
@@ -164,7 +177,7 @@ struct xdpctl_dev {
 	bool exc_seen;
 	bool exc_awake;
 	bool exc_due;
-	u64 exc_last[XDPCTL_EXC_EVENTS];
+	struct xdpctl_exc_last exc_last[XDPCTL_EXC_EVENTS];
 	u64 exc_told[XDPCTL_EXC_EVENTS];
 	struct xdpctl_exc_metered *exc_metered;
 	struct xdpctl_drvstats *drv;

@@ -112,8 +112,19 @@ static __always_inline void exc_count(struct xdpctl_dev *xd,
 static noinline void exc_wake(struct xdpctl_dev *xd)
 {
 	WRITE_ONCE(xd->exc_seen, true);
+	smp_wmb();	/* as in exc_count() */
 	WRITE_ONCE(xd->exc_awake, true);
 	irq_work_queue(&wake_iw);
+}
+
+/* Mostly it is the same as before: then nothing is written that CPUs share. */
+static __always_inline void exc_note(struct xdpctl_exc_last *last, u32 prog_id,
+				     u32 action)
+{
+	if (unlikely(READ_ONCE(last->prog_id) != prog_id))
+		WRITE_ONCE(last->prog_id, prog_id);
+	if (unlikely(READ_ONCE(last->action) != action))
+		WRITE_ONCE(last->action, action);
 }
 
 /* @act is what a program returned: any u32. */
@@ -121,7 +132,6 @@ static void probe_exception(void *data, const struct net_device *dev,
 			    const struct bpf_prog *prog, u32 act)
 {
 	unsigned int origin = exc_origin(dev, prog);
-	u64 last = (u64)prog->aux->id << 32 | act;
 	unsigned int kind = XDPCTL_EXC_INVALID;
 	struct xdpctl_dev *xd;
 
@@ -135,12 +145,11 @@ static void probe_exception(void *data, const struct net_device *dev,
 	rcu_read_lock_sched_notrace();
 	xd = exc_find(dev);
 	if (likely(xd)) {
+		exc_count(xd, origin, kind);
+		exc_note(&xd->exc_last[kind], prog->aux->id, act);
+		/* last, so that nothing has to be kept across the call */
 		if (unlikely(!READ_ONCE(xd->exc_awake)))
 			exc_wake(xd);
-		/* mostly the same: then nothing is written that CPUs share */
-		if (unlikely(READ_ONCE(xd->exc_last[kind]) != last))
-			WRITE_ONCE(xd->exc_last[kind], last);
-		exc_count(xd, origin, kind);
 	}
 	rcu_read_unlock_sched_notrace();
 }
@@ -155,7 +164,7 @@ static void probe_redirect_err(void *data, const struct net_device *dev,
 	rcu_read_lock_sched_notrace();
 	xd = exc_find(dev);
 	if (likely(xd)) {
-		if (unlikely(!xd->exc_seen))
+		if (unlikely(!READ_ONCE(xd->exc_seen)))
 			WRITE_ONCE(xd->exc_seen, true);
 		exc_count(xd, exc_origin(dev, prog), XDPCTL_EXC_REDIRECT_ERR);
 	}
@@ -269,11 +278,10 @@ static struct net **event_net(struct sk_buff *skb)
 static int event_add(struct sk_buff_head *events, const struct xdpctl_dev *xd,
 		     unsigned int kind, u32 queue, u64 count)
 {
-	u64 last = READ_ONCE(xd->exc_last[kind]);
 	struct xdpctl_exc_event ev = {
 		.ifindex = xd->ifindex,
-		.prog_id = last >> 32,
-		.action = last,
+		.prog_id = READ_ONCE(xd->exc_last[kind].prog_id),
+		.action = READ_ONCE(xd->exc_last[kind].action),
 		.queue = queue,
 		.count = count,
 	};
