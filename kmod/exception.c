@@ -245,10 +245,12 @@ bool xdpctl_exception_read(const struct xdpctl_dev *xd, struct xdpctl_exc *sum)
 /**
  * struct xdpctl_exc_metered - what was told of the counters of a meter
  * @n: number of queues
+ * @missed: something was told without the meter, so that @told is out of date
  * @told: by queue: aborted, invalid
  */
 struct xdpctl_exc_metered {
 	unsigned int n;
+	bool missed;
 	u64 told[][2];
 };
 
@@ -303,7 +305,7 @@ static int event_add(struct sk_buff_head *events, const struct xdpctl_dev *xd,
 	return 0;
 }
 
-/* What the meter has counted of a verdict on a queue since it was told of. */
+/* Tells what the meter has counted of a verdict on a queue. */
 static int collect_verdict(struct sk_buff_head *events, struct xdpctl_dev *xd,
 			   unsigned int kind, u32 queue, u64 count, u64 *told)
 {
@@ -311,35 +313,48 @@ static int collect_verdict(struct sk_buff_head *events, struct xdpctl_dev *xd,
 	u64 n = count < *told ? count : count - *told;
 	int err;
 
-	if (!n)
-		return 0;
-	err = event_add(events, xd, kind, queue, n);
-	if (err)
-		return err;
+	if (n && !xd->exc_metered->missed) {
+		err = event_add(events, xd, kind, queue, n);
+		if (err)
+			return err;
+		xd->exc_told[kind] += n;
+	}
 	*told = count;
-	xd->exc_told[kind] += n;
 	return 0;
+}
+
+static struct xdpctl_exc_metered *metered(struct xdpctl_dev *xd)
+{
+	struct xdpctl_exc_metered *m = xd->exc_metered;
+
+	if (m)
+		return m;
+	m = kvzalloc(struct_size(m, told, xd->dev->num_rx_queues), GFP_KERNEL);
+	if (m)
+		m->n = xd->dev->num_rx_queues;
+	xd->exc_metered = m;
+	return m;
 }
 
 /*
  * The tracepoint knows no queue, but the meter does. It counts a verdict before
  * the tracepoint is reached, and is read after the counters of the probe, so
- * that for a while more may be told than they have.
+ * that for a while more may be told than they have. What is told adds up to the
+ * counters of the probe all the same: what the meter has not seen is told without
+ * a queue, and what it has counted while it could not be read is not told again.
  */
 static int collect_meter(struct sk_buff_head *events, struct xdpctl_dev *xd)
 {
-	struct xdpctl_exc_metered *m = xd->exc_metered;
+	struct xdpctl_exc_metered *m = metered(xd);
 	u64 counts[XDPCTL_METER_KINDS];
 	unsigned int i;
 	int err = 0;
 
-	if (!m) {
-		m = kvzalloc(struct_size(m, told, xd->dev->num_rx_queues),
-			     GFP_KERNEL);
-		if (!m)
-			return -ENOMEM;
-		m->n = xd->dev->num_rx_queues;
-		xd->exc_metered = m;
+	if (!m)
+		return -ENOMEM;
+	if (!xdpctl_meter_read(xd, XDPCTL_QUEUE_ALL, counts)) {
+		m->missed = true;
+		return 0;
 	}
 	for (i = 0; i < m->n && !err; i++) {
 		if (!xdpctl_meter_read(xd, i, counts))
@@ -350,10 +365,12 @@ static int collect_meter(struct sk_buff_head *events, struct xdpctl_dev *xd)
 				      counts[XDPCTL_METER_INVALID],
 				      &m->told[i][1]);
 	}
+	if (!err)
+		m->missed = false;
 	return err;
 }
 
-/* The meter is off, or gone: what it was ahead is not waited for. */
+/* The meter is off: what it was ahead is not waited for. */
 static void forget_meter(struct xdpctl_dev *xd, const u64 *total)
 {
 	unsigned int kind;
@@ -367,7 +384,6 @@ static void forget_meter(struct xdpctl_dev *xd, const u64 *total)
 static int collect(struct sk_buff_head *events, struct xdpctl_dev *xd)
 {
 	u64 total[XDPCTL_EXC_EVENTS] = {};
-	u64 counts[XDPCTL_METER_KINDS];
 	struct xdpctl_exc sum;
 	unsigned int i, kind;
 	int err = 0;
@@ -379,7 +395,7 @@ static int collect(struct sk_buff_head *events, struct xdpctl_dev *xd)
 		for (kind = 0; kind < XDPCTL_EXC_EVENTS; kind++)
 			total[kind] += sum.n[i][kind];
 
-	if (xd->meter && xdpctl_meter_read(xd, XDPCTL_QUEUE_ALL, counts))
+	if (xd->meter)
 		err = collect_meter(events, xd);
 	else if (xd->exc_metered)
 		forget_meter(xd, total);
