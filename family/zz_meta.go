@@ -40,8 +40,10 @@ const (
 	// A port was bound or, where ifindex is absent, freed, be it because its netdev
 	// went away.
 	CmdPortNtf uint8 = 16
-	// Frames were aborted, or got an invalid action. At most one a kind, netdev and
-	// queue in 100 ms; the counters of stats-get are exact.
+	// Frames were aborted, got an invalid action, or could not be sent as XDP_TX or
+	// XDP_REDIRECT asked. One event for each kind of exception that
+	// stats-get counts, at most one a kind, netdev and queue in 100 ms; the
+	// counts of the events add up to the counters.
 	CmdExceptionNtf uint8 = 17
 )
 
