@@ -241,6 +241,10 @@ func (w *world) sendThroughPorts(c family.Control, mode family.Mode) {
 	w.mustBind(c, 4, "p1")
 	send(4, 40, "h1", 0)
 
+	if mode == family.ModeNative {
+		w.cannotSend(c, s)
+	}
+
 	if err := w.free(c, 0); err != nil {
 		w.Fatal(err)
 	}
@@ -253,6 +257,25 @@ func (w *world) sendThroughPorts(c family.Control, mode family.Mode) {
 	delete(at, "h3")
 	w.expectTable("4 p1", "77 p0", "200 p2")
 	send(3, 10, "p0", 77)
+}
+
+// cannotSend sends to a port whose netdev has no way to send in native mode.
+func (w *world) cannotSend(c family.Control, s *Sender) {
+	w.Helper()
+	w.sw.AddDummy("dummy0")
+	w.mustBind(c, 9, "dummy0")
+	if err := s.Send(w.ctx, 9, 10); err != nil {
+		w.Fatal(err)
+	}
+	var v family.Stats
+	if err := c.Stats().Lookup(w.ctx, &family.StatsKey{Ifindex: uint32(w.sw.Index("p0"))}, &v); err != nil {
+		w.Fatal(err)
+	}
+	if v.RedirectErrors != 10 {
+		w.Errorf("%d redirect errors, want 10", v.RedirectErrors)
+	}
+	w.sw.Del("dummy0")
+	w.expectTable("0 p0", "3 p3", "4 p1", "200 p2")
 }
 
 // TestPortRefused asks for what is refused, and for what is only unusual.
