@@ -144,7 +144,7 @@ static int md_get(struct xdpctl_req *req, struct xdpctl_dev *xd)
 		return -ENOMEM;
 	if (s->md.users == U32_MAX) {
 		NL_SET_ERR_MSG(req->extack, "the metadata has too many users");
-		return -EOVERFLOW;
+		return -EOPNOTSUPP;
 	}
 	if (!s->md.users && !try_module_get(THIS_MODULE)) {
 		NL_SET_ERR_MSG(req->extack, "the module is being unloaded");
