@@ -139,8 +139,9 @@ func TestMeterVirtio(t *testing.T) {
 	if err := meter(w, w.doors["map"], to, true, ""); err != nil {
 		t.Fatal(err)
 	}
+	want := w.since(to, verdicts) // the meter's own begin with 0
 	w.send(from, to)
-	w.counted(to, verdicts, allVerdicts...)
+	w.counted(to, want, allVerdicts...)
 	w.compareAll()
 	if err := meter(w, w.doors["netlink"], to, false, ""); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,8 @@ func TestGenl(t *testing.T) {
 	l.says([]string{"Name: xdpctl", "#1:  ID-0x"}, "genl", "ctrl", "get", "name", "xdpctl")
 	l.says([]string{"xdpctl"}, "genl-ctrl-list")
 	policies := l.run("genl", "ctrl", "policy", "name", "xdpctl")
-	for op, want := range map[int]string{1: "1", 2: "1", 3: "1 2", 4: "1 2", 5: "1 2 4 5 6 7", 6: "1 2", 8: "1"} {
+	for op, want := range map[int]string{1: "1", 2: "1", 3: "1 2", 4: "1 2", 5: "1 2 4 5 6 7 14 15 16", 6: "1 2", 8: "1",
+		9: "1", 10: "1 3 4 5 6 9 10", 11: "1", 13: "1", 14: "1 2 3", 15: "1"} {
 		if got := policyOf(policies, op); got != want {
 			t.Errorf("operation %d takes attributes %q, want %q:\n%s", op, got, want, policies)
 		}
@@ -134,7 +135,7 @@ func TestYNL(t *testing.T) {
 		t.Errorf("stats, -ours +theirs:\n%s", diff)
 	}
 	types := parse[[]object](l, do("--dump", "type-get"))
-	if len(types) != 4 || types[2]["name"] != "xdp_prog" || types[2]["id"] != "xdp-prog" {
+	if len(types) != 6 || types[2]["name"] != "xdp_prog" || types[2]["id"] != "xdp-prog" {
 		t.Errorf("type-get: %v", types)
 	}
 
