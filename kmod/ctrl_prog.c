@@ -182,6 +182,9 @@ static int lookup_rtnl(struct xdpctl_req *req, const struct xdpctl_prog_key *k,
 	a = xdpctl_attachment_find(dev);
 	if (!a && xdpctl_attach_pending(dev))
 		return -EAGAIN;
+	/* It may be gone while another program is being put into its link. */
+	if (a && (mode < 0 || xdpctl_state_link(dev, mode) != a->link))
+		a = NULL;
 	prog = prog_of(dev, mode, a, k->queue);
 	hw = k->queue == XDPCTL_QUEUE_ALL ?
 	     xdpctl_state_prog(dev, XDP_MODE_HW) : NULL;

@@ -61,6 +61,12 @@ func TestNotify(t *testing.T) {
 	})
 }
 
+// do makes a request in the namespace of the world, as a change must be.
+func (w *world) do(g *testutil.Genl, cmd uint8, flags uint16, attrs []byte) (a *testutil.Answer) {
+	w.ns.Do(func() { a = g.Do(cmd, flags, attrs) })
+	return a
+}
+
 // TestNetlinkRaw shows what the netlink door answers beside the errno: which
 // attribute is missing or wrong, and with NLM_F_ECHO the notification.
 func TestNetlinkRaw(t *testing.T) {
@@ -81,7 +87,7 @@ func TestNetlinkRaw(t *testing.T) {
 		{"no rings-num", 1 << family.AttrAttrCommand, family.AttrAttrRingsNum, false},
 		{"enable-md", 1<<family.AttrAttrCommand | 1<<family.AttrAttrRingsNum | 1<<family.AttrAttrEnableMD, 0, true},
 	} {
-		a := g.Do(d.SetCmd, 0, attrs(&family.Attr{Present: tt.present, Command: family.CommandSetupRedirect}))
+		a := w.do(g, d.SetCmd, 0, attrs(&family.Attr{Present: tt.present, Command: family.CommandSetupRedirect}))
 		if a.Errno != unix.EINVAL || a.MissType != int(tt.missType) || (a.Offset != 0) != tt.offset {
 			t.Errorf("%s: %v", tt.name, a)
 		}
@@ -95,7 +101,7 @@ func TestNetlinkRaw(t *testing.T) {
 		{unix.NLM_F_ECHO, 0, []uint8{d.NtfCmd, d.SetCmd}},
 		{unix.NLM_F_ECHO, 0, []uint8{d.SetCmd}},
 	} {
-		a := g.Do(d.SetCmd, tt.flags, attrs(redirect(tt.num, 0)))
+		a := w.do(g, d.SetCmd, tt.flags, attrs(redirect(tt.num, 0)))
 		var got []uint8
 		for _, m := range a.Msgs {
 			got = append(got, m.Cmd)
