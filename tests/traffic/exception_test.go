@@ -269,7 +269,7 @@ func TestExceptionsUnheard(t *testing.T) {
 
 // TestExceptionsGone takes netdevs away while they are told of.
 func TestExceptionsGone(t *testing.T) {
-	for i := range 10 {
+	for i := range rounds(10) {
 		w := newBadWorld(t, family.ModeNative)
 		s := w.subscribe()
 		w.bad("v1", Aborted, 5)

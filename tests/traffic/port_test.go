@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -257,6 +258,61 @@ func (w *world) sendThroughPorts(c family.Control, mode family.Mode) {
 	delete(at, "h3")
 	w.expectTable("4 p1", "77 p0", "200 p2")
 	send(3, 10, "p0", 77)
+}
+
+// TestPortTakeover lets two netdevs take a port from each other under traffic: each
+// frame leaves by the one or by the other.
+func TestPortTakeover(t *testing.T) {
+	for _, mode := range []family.Mode{family.ModeNative, family.ModeGeneric} {
+		t.Run(mode.String(), func(t *testing.T) {
+			w := newWorld(t)
+			c := w.doors["netlink"]
+			w.mustBind(c, 3, "p1")
+			w.attach(c, "p0", mode)
+			s, at := w.sender("h0"), []*Counter{w.counter(w.hosts, "h1"), w.counter(w.hosts, "h2")}
+			stack := w.counter(w.sw, "p0")
+
+			n := flood() / 20
+			done := make(chan error, 1)
+			go func() { done <- s.Send(w.ctx, 3, n) }()
+			taken := 0
+			for sending := true; sending; taken++ {
+				select {
+				case err := <-done:
+					if err != nil {
+						t.Fatal(err)
+					}
+					sending = false
+				default:
+				}
+				w.mustBind(c, 3, []string{"p2", "p1"}[taken%2])
+			}
+			var byEach []uint64
+			err := Until(w.ctx, fmt.Sprintf("%d frames", n), func() (bool, error) {
+				byEach = nil
+				var sum uint64
+				for _, at := range at {
+					counts, err := at.Counts()
+					if err != nil {
+						return false, err
+					}
+					byEach = append(byEach, counts.Total())
+					sum += counts.Total()
+				}
+				return sum == n, nil
+			})
+			if err != nil {
+				t.Errorf("of %d frames %v arrived: %v", n, byEach, err)
+			}
+			if counts, err := stack.Counts(); err != nil || counts.Total() != 0 {
+				t.Errorf("%v found the port free, error %v", counts, err)
+			}
+			if byEach[0] == 0 || byEach[1] == 0 {
+				t.Errorf("%d times taken over, and all frames went one way: %v", taken, byEach)
+			}
+			t.Logf("%d times taken over, %v frames by each", taken, byEach)
+		})
+	}
 }
 
 // cannotSend sends to a port whose netdev has no way to send in native mode.
@@ -575,9 +631,17 @@ func TestPortsHoldModule(t *testing.T) {
 	settled(0)
 }
 
+// rounds is XDPCTL_ROUNDS, or n.
+func rounds(n int) int {
+	if s := os.Getenv("XDPCTL_ROUNDS"); s != "" {
+		n, _ = strconv.Atoi(s)
+	}
+	return n
+}
+
 // TestPortRounds binds and frees ports while netdevs and namespaces go.
 func TestPortRounds(t *testing.T) {
-	for i := range 20 {
+	for i := range rounds(20) {
 		ns := testutil.NewNetNS(t)
 		ns.AddVeth("p0", "p1", testutil.VethOptions{})
 		c, err := family.Dial(family.Options{NetNS: ns.FD()})
