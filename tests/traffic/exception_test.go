@@ -253,11 +253,12 @@ func TestExceptionFlood(t *testing.T) {
 // them in another namespace shows that they are done with.
 func TestExceptionsUnheard(t *testing.T) {
 	w, other := newBadWorld(t, family.ModeNative), newBadWorld(t, family.ModeNative)
-	elsewhere := other.subscribe()
 	for range 3 {
 		w.bad("v0", Aborted, 50)
+		elsewhere := other.subscribe()
 		other.bad("v0", Aborted, 10)
 		other.exceptions(elsewhere, map[source]uint64{other.source("v0", Aborted): 10})
+		elsewhere.Close()
 	}
 	s := w.subscribe()
 	w.bad("v0", Aborted, 30)

@@ -471,6 +471,7 @@ func TestPortGone(t *testing.T) {
 		w.expectIndex(c, map[string]uint32{"p0": 0, "p3": 30})
 
 		w.mustBind(c, 30, "p2")
+		w.expectIndex(c, map[string]uint32{"p0": 0, "p2": 30})
 		if err := w.free(c, 0); err != nil {
 			w.Fatal(err)
 		}
