@@ -332,18 +332,11 @@ const struct xdpctl_type_ops xdpctl_stats_ops = {
 	.lookup = stats_lookup,
 };
 
-/*
- * How many RX queues of a netdev have counters. Before the first look at them
- * and after a change of queues that is a guess, which lookup puts right.
- */
-static u32 n_queues(const struct xdpctl_dev *xd)
+static u32 n_queues_driver(const struct xdpctl_dev *xd, u32 n_rxq)
 {
 	const struct xdpctl_drvstats *ds = xd->drv;
-	u32 n_rxq = READ_ONCE(xd->dev->real_num_rx_queues);
 	const struct xdpctl_counter *counter;
 
-	if (READ_ONCE(xd->meter))
-		return n_rxq;
 	if (!ds || !ds->drv->counters)
 		return 0;
 	/* Pairs with smp_store_release() in drvstats.c. */
@@ -353,6 +346,19 @@ static u32 n_queues(const struct xdpctl_dev *xd)
 		if (counter->flags & XDPCTL_COUNTER_RXQ)
 			return n_rxq;
 	return 0;
+}
+
+/*
+ * How many RX queues of a netdev have counters. Before the first look at those
+ * of the driver, after a change of queues, and while the meter does not count,
+ * that is a guess, which lookup puts right.
+ */
+static u32 n_queues(const struct xdpctl_dev *xd)
+{
+	u32 n_rxq = READ_ONCE(xd->dev->real_num_rx_queues);
+	u32 n = n_queues_driver(xd, n_rxq);
+
+	return READ_ONCE(xd->meter) ? max(n, n_rxq) : n;
 }
 
 static int qstats_get_next(struct net *net, const void *key, void *next)
@@ -413,8 +419,9 @@ static int qstats_fill(struct xdpctl_dev *xd, u32 queue,
 {
 	int err = qstats_fill_driver(xd, queue, value);
 
-	if (!err || err == -ENOENT)
-		value->metered = stats_put_meter(xd, queue, (u64 *)value);
+	if (err && err != -ENOENT)
+		return err;
+	value->metered = stats_put_meter(xd, queue, (u64 *)value);
 	return value->metered ? 0 : err;
 }
 

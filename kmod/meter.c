@@ -7,6 +7,11 @@
  * into a per-CPU array by RX queue and verdict if the frame came in on the netdev
  * of the meter: the same program may be on others as well. While one program
  * takes the place of another both have a tap, so that no verdict is missed.
+ *
+ * When the kernel adds or takes away a tracer of a program, it does not call the
+ * tracers for frames that are in the program just then. So a tap is freed when
+ * its program has no frame of the netdev any more. What is out of our hands is
+ * a tracer, or the meter of another netdev, on the same program.
  */
 #include <linux/btf.h>
 #include <linux/err.h>
@@ -22,37 +27,53 @@
 /**
  * struct xdpctl_meter - the meter of a netdev
  * @dev: the netdev, only to compare with
- * @map: file of the per-CPU array of counters, by RX queue and kind
+ * @map: file of the per-CPU array of struct counters, by RX queue, and one more
+ *	for any other
  * @n_queues: RX queues that the netdev was made with
  * @tap: on the program on the netdev, as far as the module knows; or NULL
+ * @next: on the program that is to be put there, or has just been; or NULL
  * @gone: in the list of those whose netdev is gone
  *
- * Under RTNL; changed under xdpctl_change_mutex as well, but for dev_del(). Who
- * has the mutex can go on using one that he found under RTNL. Each holds the
- * module.
+ * Under RTNL. It is taken off the netdev under xdpctl_change_mutex as well, but
+ * for dev_del(), whose work takes the mutex: who has it can go on using one that
+ * he found under RTNL. Each holds the module.
  */
 struct xdpctl_meter {
 	const struct net_device *dev;
 	struct file *map;
 	u32 n_queues;
 	struct xdpctl_tap *tap;
+	struct xdpctl_tap *next;
 	struct list_head gone;
+};
+
+/* What a CPU has counted of an RX queue. */
+struct counters {
+	u64 n[XDPCTL_METER_KINDS];
 };
 
 /**
  * struct xdpctl_tap - counts the verdicts of a program on a netdev
- * @link: holds the fexit program on @prog, and @prog
+ * @link: file of the link, which holds the fexit program on @prog, and @prog
  * @prog: the program whose verdicts are counted
+ * @meter: the meter whose @tap or @next it is, or NULL
+ * @stale: in the list of those whose program was taken away
  */
 struct xdpctl_tap {
-	struct bpf_link *link;
+	struct file *link;
 	struct bpf_prog *prog;
+	struct xdpctl_meter *meter;
+	struct list_head stale;
 };
 
 static void gone_work(struct work_struct *work);
 
-/* Meters whose netdev is gone. Under RTNL. */
+/*
+ * Meters whose netdev is gone, and taps whose program somebody else took off
+ * the netdev. Under RTNL.
+ */
 static LIST_HEAD(gone);
+static LIST_HEAD(stale);
 static DECLARE_WORK(gone_wk, gone_work);
 
 /* Taps */
@@ -66,80 +87,147 @@ static DECLARE_WORK(gone_wk, gone_work);
 struct tap_job {
 	const struct xdpctl_meter *meter;
 	struct file *target;
-	struct bpf_link *link;
+	struct file *link;
 };
+
+/* Places on the stack of a tap, of which some are used one after the other. */
+#define TAP_KEY		(-4)
+#define TAP_RXQ_PTR	(-8)
+#define TAP_RXQ		(-24)
+#define TAP_RXQ_QUEUE	(-16)
+
+/*
+ * A tap begins with one of two heads, which find the netdev (r2), the RX queue
+ * (r8) and the verdict (r7) of a frame. Where the BTF of the program says struct
+ * xdp_md *, the verifier knows what that is.
+ */
+static const struct bpf_insn tap_head[] = {
+	BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_1, 0),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, sizeof(u64)),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_6,
+		    offsetof(struct xdp_buff, rxq)),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_6,
+		    offsetof(struct xdp_rxq_info, dev)),
+	BPF_LDX_MEM(BPF_W, BPF_REG_8, BPF_REG_6,
+		    offsetof(struct xdp_rxq_info, queue_index)),
+};
+
+static_assert(offsetof(struct xdp_rxq_info, dev) == 0);
+static_assert(offsetof(struct xdp_rxq_info, queue_index) ==
+	      TAP_RXQ_QUEUE - TAP_RXQ);
+
+/*
+ * Where it says something else, the kernel takes the program for a function of
+ * five numbers, the first of which is the same pointer.
+ */
+static const struct bpf_insn tap_head_untyped[] = {
+	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, 0),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1,
+		    MAX_BPF_FUNC_REG_ARGS * sizeof(u64)),
+	BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, offsetof(struct xdp_buff, rxq)),
+	BPF_MOV64_REG(BPF_REG_1, BPF_REG_10),
+	BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, TAP_RXQ_PTR),
+	BPF_MOV64_IMM(BPF_REG_2, sizeof(u64)),
+	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_probe_read_kernel),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_10, TAP_RXQ_PTR),
+	BPF_MOV64_REG(BPF_REG_1, BPF_REG_10),
+	BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, TAP_RXQ),
+	BPF_MOV64_IMM(BPF_REG_2, sizeof(u64) + sizeof(u32)),
+	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_probe_read_kernel),
+	BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, TAP_RXQ),
+	BPF_LDX_MEM(BPF_W, BPF_REG_8, BPF_REG_10, TAP_RXQ_QUEUE),
+};
+
+#define TAP_TAIL_LEN	22
+#define TAP_MAX_LEN	(ARRAY_SIZE(tap_head_untyped) + TAP_TAIL_LEN)
 
 /*
  * The counters are those of a CPU, and bottom halves are off while XDP runs, so
  * that nobody else adds to them meanwhile.
  */
-static struct file *tap_load(const struct tap_job *job, int map_fd, int target_fd)
+static void tap_tail(struct bpf_insn *to, const struct xdpctl_meter *m,
+		     int map_fd)
 {
-	const struct bpf_prog *target = xdpctl_file_prog(job->target);
-	const struct xdpctl_meter *m = job->meter;
-	const struct bpf_insn insns[] = {
-		/* r6: struct xdp_buff, r7: the verdict */
-		BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_1, 0),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, 8),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_6,
-			    offsetof(struct xdp_buff, rxq)),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_6,
-			    offsetof(struct xdp_rxq_info, dev)),
+	const struct bpf_insn tail[] = {
 		BPF_LD_IMM64(BPF_REG_3, (u64)(unsigned long)m->dev),
-		BPF_JMP_REG(BPF_JNE, BPF_REG_2, BPF_REG_3, 16),
-		BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6,
-			    offsetof(struct xdp_rxq_info, queue_index)),
-		BPF_MOV32_REG(BPF_REG_7, BPF_REG_7),
-		BPF_JMP_IMM(BPF_JLE, BPF_REG_7, XDP_REDIRECT, 1),
-		BPF_MOV64_IMM(BPF_REG_7, XDPCTL_METER_INVALID),
-		BPF_ALU64_IMM(BPF_MUL, BPF_REG_2, XDPCTL_METER_KINDS),
-		BPF_ALU64_REG(BPF_ADD, BPF_REG_2, BPF_REG_7),
-		BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_2, -4),
+		BPF_JMP_REG(BPF_JNE, BPF_REG_2, BPF_REG_3, 17),
+		BPF_JMP_IMM(BPF_JLT, BPF_REG_8, m->n_queues, 1),
+		BPF_MOV64_IMM(BPF_REG_8, m->n_queues),
+		BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_8, TAP_KEY),
 		BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
-		BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, -4),
+		BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, TAP_KEY),
 		BPF_LD_MAP_FD(BPF_REG_1, map_fd),
 		BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0,
 			     BPF_FUNC_map_lookup_elem),
-		BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, 3),
+		BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, 8),
+		BPF_MOV32_REG(BPF_REG_7, BPF_REG_7),
+		BPF_JMP_IMM(BPF_JLE, BPF_REG_7, XDP_REDIRECT, 1),
+		BPF_MOV64_IMM(BPF_REG_7, XDPCTL_METER_INVALID),
+		BPF_ALU64_IMM(BPF_LSH, BPF_REG_7, ilog2(sizeof(u64))),
+		BPF_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_7),
 		BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, 0),
 		BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, 1),
 		BPF_STX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 0),
 		BPF_MOV64_IMM(BPF_REG_0, 0),
 		BPF_EXIT_INSN(),
 	};
+
+	static_assert(ARRAY_SIZE(tail) == TAP_TAIL_LEN);
+	memcpy(to, tail, sizeof(tail));
+}
+
+static struct file *tap_load(const struct tap_job *job, int map_fd, int target_fd)
+{
+	const struct bpf_prog_aux *aux = xdpctl_file_prog(job->target)->aux;
+	bool untyped = aux->func_info_aux[0].unreliable;
+	const struct bpf_insn *head = untyped ? tap_head_untyped : tap_head;
+	u32 len = untyped ? ARRAY_SIZE(tap_head_untyped) : ARRAY_SIZE(tap_head);
+	struct bpf_insn insns[TAP_MAX_LEN];
 	union bpf_attr attr = {
 		.prog_type = BPF_PROG_TYPE_TRACING,
 		.expected_attach_type = BPF_TRACE_FEXIT,
 		.insns = (u64)(unsigned long)insns,
-		.insn_cnt = ARRAY_SIZE(insns),
+		.insn_cnt = len + TAP_TAIL_LEN,
 		.prog_name = "xdpctl_meter",
 		.attach_prog_fd = target_fd,
-		.attach_btf_id = target->aux->func_info[0].type_id,
+		.attach_btf_id = aux->func_info[0].type_id,
 	};
 
+	memcpy(insns, head, len * sizeof(*insns));
+	tap_tail(insns + len, job->meter, map_fd);
 	return xdpctl_prog_load(&attr);
 }
 
-static struct bpf_link *tap_link(struct file *prog)
+static struct file *tap_link(struct file *prog)
 {
 	union bpf_attr attr = {};
 	struct bpf_link *link;
+	struct file *file;
 	int fd;
 
-	attr.raw_tracepoint.prog_fd = xdpctl_fd_install(prog);
-	if ((int)attr.raw_tracepoint.prog_fd < 0)
-		return ERR_PTR((int)attr.raw_tracepoint.prog_fd);
+	fd = xdpctl_fd_install(prog);
+	if (fd < 0)
+		return ERR_PTR(fd);
+	attr.raw_tracepoint.prog_fd = fd;
 	fd = kern_sys_bpf(BPF_RAW_TRACEPOINT_OPEN, &attr, sizeof(attr));
 	close_fd(attr.raw_tracepoint.prog_fd);
 	if (fd < 0)
 		return ERR_PTR(fd);
 	link = bpf_link_get_from_fd(fd);
-	close_fd(fd);
-	if (!IS_ERR(link) && link->prog != xdpctl_file_prog(prog)) {
-		bpf_link_put(link);
-		return ERR_PTR(-EAGAIN);
+	file = xdpctl_fd_take(fd);
+	if (IS_ERR(link)) {
+		if (!IS_ERR(file))
+			fput(file);
+		return ERR_CAST(link);
 	}
-	return link;
+	/* Kernel threads share a table: is it ours? */
+	if (!IS_ERR(file) && (file->private_data != link ||
+			      link->prog != xdpctl_file_prog(prog))) {
+		fput(file);
+		file = ERR_PTR(-EAGAIN);
+	}
+	bpf_link_put(link);
+	return file;
 }
 
 static int tap_work(void *arg)
@@ -166,6 +254,17 @@ static int tap_work(void *arg)
 	return PTR_ERR_OR_ZERO(job->link);
 }
 
+/*
+ * The kernel puts off the last bpf_link_put(), but not the end of the file. Who
+ * turns the meter off and on again must not run into the limit of tracers, nor
+ * find the program traced after that.
+ */
+static int tap_unlink(void *arg)
+{
+	__fput_sync(arg);
+	return 0;
+}
+
 static int tap_refused(struct xdpctl_req *req, const struct bpf_prog *prog,
 		       int err)
 {
@@ -178,12 +277,32 @@ static int tap_refused(struct xdpctl_req *req, const struct bpf_prog *prog,
 				  "program %u is metered on, or traced by, as many as the kernel allows",
 				  prog->aux->id);
 		return err;
+	case -EBUSY:
+		xdpctl_extack_fmt(req->extack,
+				  "the main function of program %u is replaced by another program, and the kernel lets nobody see the verdicts of that",
+				  prog->aux->id);
+		return -EOPNOTSUPP;
 	default:
 		xdpctl_extack_fmt(req->extack,
-				  "the kernel does not let the meter count the verdicts of program %u (error %d): its BTF may not say struct xdp_md *, or it is extended by another",
+				  "the kernel does not let the meter count the verdicts of program %u (error %d)",
 				  prog->aux->id, err);
 		return -EOPNOTSUPP;
 	}
+}
+
+static int check_traceable(struct xdpctl_req *req, const struct bpf_prog *prog)
+{
+	if (!prog->aux->btf || !prog->aux->func_info_cnt)
+		xdpctl_extack_fmt(req->extack,
+				  "the meter is for programs with BTF, and program %u has none",
+				  prog->aux->id);
+	else if (!prog->jited)
+		xdpctl_extack_fmt(req->extack,
+				  "the meter is for programs in machine code, and the kernel interprets program %u",
+				  prog->aux->id);
+	else
+		return 0;
+	return -EOPNOTSUPP;
 }
 
 /**
@@ -192,6 +311,7 @@ static int tap_refused(struct xdpctl_req *req, const struct bpf_prog *prog,
  * @m: the meter of the netdev
  * @prog: file of the program, which need not be on the netdev yet
  *
+ * xdpctl_tap_swap() or xdpctl_tap_free() is due before the mutex is released.
  * Context: process context, xdpctl_change_mutex, no RTNL.
  * Return: the tap or an error.
  */
@@ -204,15 +324,12 @@ struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
 	int err;
 
 	lockdep_assert_held(&xdpctl_change_mutex);
-	if (!target->aux->btf || !target->aux->func_info_cnt) {
-		xdpctl_extack_fmt(req->extack,
-				  "the meter is for programs with BTF, and program %u has none",
-				  target->aux->id);
-		return ERR_PTR(-EOPNOTSUPP);
-	}
+	err = check_traceable(req, target);
+	if (err)
+		return ERR_PTR(err);
 	tap = kzalloc(sizeof(*tap), GFP_KERNEL);
 	if (!tap)
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR(tap_refused(req, target, -ENOMEM));
 	err = xdpctl_in_worker(tap_work, &job);
 	if (err) {
 		kfree(tap);
@@ -220,7 +337,34 @@ struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
 	}
 	tap->link = job.link;
 	tap->prog = target;
+	tap->meter = m;
+	rtnl_lock();
+	m->next = tap;
+	rtnl_unlock();
 	return tap;
+}
+
+/* Takes the tap off @m, to be freed. */
+static struct xdpctl_tap *tap_take(struct xdpctl_meter *m)
+{
+	struct xdpctl_tap *tap = m->tap;
+
+	m->tap = NULL;
+	if (tap)
+		tap->meter = NULL;
+	return tap;
+}
+
+/* Frees the tap of @m, whose program is not on the netdev any more. */
+static void tap_is_stale(struct xdpctl_meter *m)
+{
+	struct xdpctl_tap *tap = tap_take(m);
+
+	ASSERT_RTNL();
+	if (!tap)
+		return;
+	list_add(&tap->stale, &stale);
+	queue_work(xdpctl_wq, &gone_wk);
 }
 
 /**
@@ -229,15 +373,23 @@ struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
  * @tap: the tap of the program that is there, or NULL
  *
  * Context: xdpctl_change_mutex, RTNL.
- * Return: the tap that was there before, to be freed, or NULL.
+ * Return: the tap to be freed when no frame is in its program any more, or NULL:
+ * the one that was there before, or @tap if it was made for another meter.
  */
 struct xdpctl_tap *xdpctl_tap_swap(struct xdpctl_meter *m,
 				   struct xdpctl_tap *tap)
 {
-	struct xdpctl_tap *old = m->tap;
+	struct xdpctl_tap *old;
 
 	ASSERT_RTNL();
+	/* Another netdev, with a meter of its own, came to have the ifindex. */
+	if (tap && tap->meter != m) {
+		tap_is_stale(m);
+		return tap;
+	}
+	old = tap_take(m);
 	m->tap = tap;
+	m->next = NULL;
 	return old;
 }
 
@@ -245,13 +397,20 @@ struct xdpctl_tap *xdpctl_tap_swap(struct xdpctl_meter *m,
  * xdpctl_tap_free() - undo xdpctl_tap_new()
  * @tap: the tap, or NULL
  *
- * Context: process context, no RTNL.
+ * Context: process context, no RTNL; xdpctl_change_mutex if it was not taken off
+ * its meter.
  */
 void xdpctl_tap_free(struct xdpctl_tap *tap)
 {
 	if (!tap)
 		return;
-	bpf_link_put(tap->link);
+	if (tap->meter) {
+		lockdep_assert_held(&xdpctl_change_mutex);
+		rtnl_lock();
+		tap->meter->next = NULL;
+		rtnl_unlock();
+	}
+	xdpctl_in_worker(tap_unlink, tap->link);
 	kfree(tap);
 }
 
@@ -263,13 +422,31 @@ static int map_work(void *arg)
 	union bpf_attr attr = {
 		.map_type = BPF_MAP_TYPE_PERCPU_ARRAY,
 		.key_size = sizeof(u32),
-		.value_size = sizeof(u64),
-		.max_entries = m->n_queues * XDPCTL_METER_KINDS,
+		.value_size = sizeof(struct counters),
+		.max_entries = m->n_queues + 1,
 		.map_name = "xdpctl_meter",
 	};
+	union bpf_attr freeze = {};
+	struct file *map;
+	int fd, err;
 
-	m->map = xdpctl_map_create(&attr);
-	return PTR_ERR_OR_ZERO(m->map);
+	map = xdpctl_map_create(&attr);
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	/* Nobody who gets it by its id can write to it. */
+	fd = xdpctl_fd_install(map);
+	err = fd;
+	if (fd >= 0) {
+		freeze.map_fd = fd;
+		err = kern_sys_bpf(BPF_MAP_FREEZE, &freeze, sizeof(freeze));
+		close_fd(fd);
+	}
+	if (err) {
+		fput(map);
+		return err;
+	}
+	m->map = map;
+	return 0;
 }
 
 static struct xdpctl_meter *meter_new(const struct net_device *dev, u32 n_queues)
@@ -298,9 +475,10 @@ err_module:
 	return ERR_PTR(err);
 }
 
+/* Frees a meter that is on no netdev. */
 static void meter_free(struct xdpctl_meter *m)
 {
-	xdpctl_tap_free(m->tap);
+	xdpctl_tap_free(tap_take(m));
 	fput(m->map);
 	kfree(m);
 	module_put(THIS_MODULE);
@@ -308,17 +486,24 @@ static void meter_free(struct xdpctl_meter *m)
 
 static void gone_work(struct work_struct *work)
 {
-	struct xdpctl_meter *m, *tmp;
+	struct xdpctl_tap *tap, *next_tap;
+	struct xdpctl_meter *m, *next;
+	LIST_HEAD(taps);
 	LIST_HEAD(free);
 
 	/* Until he who has found one of them is done with it. */
 	mutex_lock(&xdpctl_change_mutex);
 	rtnl_lock();
 	list_splice_init(&gone, &free);
+	list_splice_init(&stale, &taps);
 	rtnl_unlock();
 	mutex_unlock(&xdpctl_change_mutex);
 
-	list_for_each_entry_safe(m, tmp, &free, gone)
+	if (!list_empty(&taps))
+		synchronize_net();
+	list_for_each_entry_safe(tap, next_tap, &taps, stale)
+		xdpctl_tap_free(tap);
+	list_for_each_entry_safe(m, next, &free, gone)
 		meter_free(m);
 }
 
@@ -348,9 +533,28 @@ static struct bpf_prog *host_prog(const struct net_device *dev)
 	return mode < 0 ? NULL : xdpctl_state_prog(dev, mode);
 }
 
-static struct bpf_prog *tapped(const struct xdpctl_meter *m)
+static bool is_tapped(const struct xdpctl_tap *tap, const struct bpf_prog *prog)
 {
-	return m->tap ? m->tap->prog : NULL;
+	return tap && tap->prog == prog;
+}
+
+/*
+ * Are the verdicts of what is on the netdev counted? What somebody else put
+ * there is not, and what was metered before it is let go, so that it is not
+ * taken for metered all the while if it comes back. Between two programs that
+ * are both tapped nothing is let go.
+ */
+static bool is_metered(const struct net_device *dev, struct xdpctl_meter *m)
+{
+	const struct bpf_prog *prog = host_prog(dev);
+
+	ASSERT_RTNL();
+	if (m->tap && m->tap->prog != prog && !m->next)
+		tap_is_stale(m);
+	/* a netdev that runs a program itself has hidden frames from the host */
+	if (xdpctl_state_prog(dev, XDP_MODE_HW))
+		return false;
+	return !prog || is_tapped(m->tap, prog) || is_tapped(m->next, prog);
 }
 
 /**
@@ -401,6 +605,11 @@ static int find_target(struct xdpctl_req *req, u32 ifindex, struct target *t)
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		return -ENODEV;
 	}
+	if (netif_is_bond_master(xd->dev)) {
+		NL_SET_ERR_MSG(req->extack,
+			       "the program of a bond runs on the netdevs below it, each of which would need a meter");
+		return -EOPNOTSUPP;
+	}
 	xdpctl_reap_dev(xd->dev);
 	prog = host_prog(xd->dev);
 	a = xdpctl_attachment_find(xd->dev);
@@ -408,7 +617,7 @@ static int find_target(struct xdpctl_req *req, u32 ifindex, struct target *t)
 		.dev = xd->dev,
 		.n_queues = xd->dev->num_rx_queues,
 		.meter = xd->meter,
-		.done = xd->meter && tapped(xd->meter) == prog,
+		.done = xd->meter && is_metered(xd->dev, xd->meter),
 	};
 	if (t->done || !prog)
 		return 0;
@@ -533,19 +742,6 @@ void xdpctl_meter_fill(const struct xdpctl_dev *xd, struct xdpctl_attr *v)
 	v->enable_meter = !!xd->meter;
 }
 
-static u64 read_counter(struct bpf_map *map, u32 index)
-{
-	const u64 *n;
-	u64 sum = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		n = map->ops->map_lookup_percpu_elem(map, &index, cpu);
-		sum += READ_ONCE(*n);
-	}
-	return sum;
-}
-
 /**
  * xdpctl_meter_read() - read the counters of a meter
  * @xd: the netdev
@@ -560,21 +756,25 @@ bool xdpctl_meter_read(const struct xdpctl_dev *xd, u32 queue,
 		       u64 counts[XDPCTL_METER_KINDS])
 {
 	bool all = queue == XDPCTL_QUEUE_ALL;
-	const struct xdpctl_meter *m = xd->meter;
+	struct xdpctl_meter *m = xd->meter;
+	const struct counters *c;
 	struct bpf_map *map;
-	u32 end, i;
+	u32 i, kind;
+	int cpu;
 
 	ASSERT_RTNL();
-	if (!m || tapped(m) != host_prog(xd->dev) ||
-	    (!all && queue >= m->n_queues))
+	if (!m || (!all && queue >= m->n_queues) || !is_metered(xd->dev, m))
 		return false;
 	map = xdpctl_file_map(m->map);
 	memset(counts, 0, XDPCTL_METER_KINDS * sizeof(*counts));
-	i = all ? 0 : queue * XDPCTL_METER_KINDS;
-	end = all ? m->n_queues * XDPCTL_METER_KINDS : i + XDPCTL_METER_KINDS;
 	rcu_read_lock();
-	for (; i < end; i++)
-		counts[i % XDPCTL_METER_KINDS] += read_counter(map, i);
+	for (i = all ? 0 : queue; i <= (all ? m->n_queues : queue); i++) {
+		for_each_possible_cpu(cpu) {
+			c = map->ops->map_lookup_percpu_elem(map, &i, cpu);
+			for (kind = 0; kind < XDPCTL_METER_KINDS; kind++)
+				counts[kind] += READ_ONCE(c->n[kind]);
+		}
+	}
 	rcu_read_unlock();
 	return true;
 }
