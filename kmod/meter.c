@@ -26,7 +26,8 @@
 
 /**
  * struct xdpctl_meter - the meter of a netdev
- * @dev: the netdev, only to compare with
+ * @dev: the netdev; not to be looked at if @dead
+ * @dead: it is gone
  * @map: file of the per-CPU array of struct counters, by RX queue, and one more
  *	for any other
  * @n_queues: RX queues that the netdev was made with
@@ -40,6 +41,7 @@
  */
 struct xdpctl_meter {
 	const struct net_device *dev;
+	bool dead;
 	struct file *map;
 	u32 n_queues;
 	struct xdpctl_tap *tap;
@@ -57,12 +59,15 @@ struct counters {
  * @link: file of the link, which holds the fexit program on @prog, and @prog
  * @prog: the program whose verdicts are counted
  * @meter: the meter whose @tap or @next it is, or NULL
+ * @refs: 2 while the program on the netdev is replaced by itself: each frame is
+ *	to be counted once; under xdpctl_change_mutex
  * @stale: in the list of those whose program was taken away
  */
 struct xdpctl_tap {
 	struct file *link;
 	struct bpf_prog *prog;
 	struct xdpctl_meter *meter;
+	int refs;
 	struct list_head stale;
 };
 
@@ -305,43 +310,12 @@ static int check_traceable(struct xdpctl_req *req, const struct bpf_prog *prog)
 	return -EOPNOTSUPP;
 }
 
-/**
- * xdpctl_tap_new() - count the verdicts of a program when it runs on a netdev
- * @req: the request, told why not
- * @m: the meter of the netdev
- * @prog: file of the program, which need not be on the netdev yet
- *
- * xdpctl_tap_swap() or xdpctl_tap_free() is due before the mutex is released.
- * Context: process context, xdpctl_change_mutex, no RTNL.
- * Return: the tap or an error.
- */
-struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
-				  struct xdpctl_meter *m, struct file *prog)
+/* The program that the host runs for a netdev, or NULL. */
+static struct bpf_prog *host_prog(const struct net_device *dev)
 {
-	struct tap_job job = { .meter = m, .target = prog };
-	struct bpf_prog *target = xdpctl_file_prog(prog);
-	struct xdpctl_tap *tap;
-	int err;
+	int mode = xdpctl_host_mode(dev);
 
-	lockdep_assert_held(&xdpctl_change_mutex);
-	err = check_traceable(req, target);
-	if (err)
-		return ERR_PTR(err);
-	tap = kzalloc(sizeof(*tap), GFP_KERNEL);
-	if (!tap)
-		return ERR_PTR(tap_refused(req, target, -ENOMEM));
-	err = xdpctl_in_worker(tap_work, &job);
-	if (err) {
-		kfree(tap);
-		return ERR_PTR(tap_refused(req, target, err));
-	}
-	tap->link = job.link;
-	tap->prog = target;
-	tap->meter = m;
-	rtnl_lock();
-	m->next = tap;
-	rtnl_unlock();
-	return tap;
+	return mode < 0 ? NULL : xdpctl_state_prog(dev, mode);
 }
 
 /* Takes the tap off @m, to be freed. */
@@ -367,6 +341,105 @@ static void tap_is_stale(struct xdpctl_meter *m)
 	queue_work(xdpctl_wq, &gone_wk);
 }
 
+/*
+ * Lets go of the tap of a program that somebody else took off the netdev, so
+ * that it is not taken for metered all the while if it comes back.
+ */
+static void find_stale(struct xdpctl_meter *m)
+{
+	ASSERT_RTNL();
+	if (!m->dead && !m->next && m->tap && m->tap->prog != host_prog(m->dev))
+		tap_is_stale(m);
+}
+
+/* A frame is not to be counted by one of these and by a new one. */
+static void free_stale(void)
+{
+	struct xdpctl_tap *tap, *next;
+	LIST_HEAD(taps);
+
+	lockdep_assert_held(&xdpctl_change_mutex);
+	rtnl_lock();
+	list_splice_init(&stale, &taps);
+	rtnl_unlock();
+	if (!list_empty(&taps))
+		synchronize_net();
+	list_for_each_entry_safe(tap, next, &taps, stale)
+		xdpctl_tap_free(tap);
+}
+
+/* Is there a tap already, since the program is to be replaced by itself? */
+static struct xdpctl_tap *tap_again(struct xdpctl_meter *m,
+				    const struct bpf_prog *prog)
+{
+	struct xdpctl_tap *tap = NULL;
+
+	rtnl_lock();
+	find_stale(m);
+	if (m->tap && m->tap->prog == prog) {
+		tap = m->tap;
+		tap->refs++;
+		m->next = tap;
+	}
+	rtnl_unlock();
+	return tap;
+}
+
+static struct xdpctl_tap *tap_make(struct xdpctl_req *req,
+				   struct xdpctl_meter *m, struct file *prog)
+{
+	struct tap_job job = { .meter = m, .target = prog };
+	struct bpf_prog *target = xdpctl_file_prog(prog);
+	struct xdpctl_tap *tap;
+	int err;
+
+	err = check_traceable(req, target);
+	if (err)
+		return ERR_PTR(err);
+	tap = kzalloc(sizeof(*tap), GFP_KERNEL);
+	if (!tap)
+		return ERR_PTR(tap_refused(req, target, -ENOMEM));
+	err = xdpctl_in_worker(tap_work, &job);
+	if (err) {
+		kfree(tap);
+		return ERR_PTR(tap_refused(req, target, err));
+	}
+	tap->link = job.link;
+	tap->prog = target;
+	tap->meter = m;
+	tap->refs = 1;
+	return tap;
+}
+
+/**
+ * xdpctl_tap_new() - count the verdicts of a program when it runs on a netdev
+ * @req: the request, told why not
+ * @m: the meter of the netdev
+ * @prog: file of the program, which need not be on the netdev yet
+ *
+ * xdpctl_tap_swap() or xdpctl_tap_free() is due before the mutex is released.
+ * Context: process context, xdpctl_change_mutex, no RTNL.
+ * Return: the tap or an error.
+ */
+struct xdpctl_tap *xdpctl_tap_new(struct xdpctl_req *req,
+				  struct xdpctl_meter *m, struct file *prog)
+{
+	struct xdpctl_tap *tap;
+
+	lockdep_assert_held(&xdpctl_change_mutex);
+	tap = tap_again(m, xdpctl_file_prog(prog));
+	if (tap)
+		return tap;
+	free_stale();
+	tap = tap_make(req, m, prog);
+	if (IS_ERR(tap))
+		return tap;
+	rtnl_lock();
+	m->next = tap;
+	rtnl_unlock();
+	return tap;
+}
+
 /**
  * xdpctl_tap_swap() - the program on the netdev of a meter is another now
  * @m: the meter
@@ -387,9 +460,11 @@ struct xdpctl_tap *xdpctl_tap_swap(struct xdpctl_meter *m,
 		tap_is_stale(m);
 		return tap;
 	}
+	m->next = NULL;
+	if (tap && tap == m->tap)
+		return tap;
 	old = tap_take(m);
 	m->tap = tap;
-	m->next = NULL;
 	return old;
 }
 
@@ -397,8 +472,8 @@ struct xdpctl_tap *xdpctl_tap_swap(struct xdpctl_meter *m,
  * xdpctl_tap_free() - undo xdpctl_tap_new()
  * @tap: the tap, or NULL
  *
- * Context: process context, no RTNL; xdpctl_change_mutex if it was not taken off
- * its meter.
+ * Context: process context, no RTNL; xdpctl_change_mutex unless its meter is
+ * being freed.
  */
 void xdpctl_tap_free(struct xdpctl_tap *tap)
 {
@@ -410,6 +485,8 @@ void xdpctl_tap_free(struct xdpctl_tap *tap)
 		tap->meter->next = NULL;
 		rtnl_unlock();
 	}
+	if (--tap->refs)
+		return;
 	xdpctl_in_worker(tap_unlink, tap->link);
 	kfree(tap);
 }
@@ -486,23 +563,17 @@ static void meter_free(struct xdpctl_meter *m)
 
 static void gone_work(struct work_struct *work)
 {
-	struct xdpctl_tap *tap, *next_tap;
 	struct xdpctl_meter *m, *next;
-	LIST_HEAD(taps);
 	LIST_HEAD(free);
 
 	/* Until he who has found one of them is done with it. */
 	mutex_lock(&xdpctl_change_mutex);
+	free_stale();
 	rtnl_lock();
 	list_splice_init(&gone, &free);
-	list_splice_init(&stale, &taps);
 	rtnl_unlock();
 	mutex_unlock(&xdpctl_change_mutex);
 
-	if (!list_empty(&taps))
-		synchronize_net();
-	list_for_each_entry_safe(tap, next_tap, &taps, stale)
-		xdpctl_tap_free(tap);
 	list_for_each_entry_safe(m, next, &free, gone)
 		meter_free(m);
 }
@@ -521,16 +592,9 @@ void xdpctl_meter_dev_del(struct xdpctl_dev *xd)
 	if (!m)
 		return;
 	WRITE_ONCE(xd->meter, NULL);
+	m->dead = true;
 	list_add(&m->gone, &gone);
 	queue_work(xdpctl_wq, &gone_wk);
-}
-
-/* The program that the host runs for a netdev, or NULL. */
-static struct bpf_prog *host_prog(const struct net_device *dev)
-{
-	int mode = xdpctl_host_mode(dev);
-
-	return mode < 0 ? NULL : xdpctl_state_prog(dev, mode);
 }
 
 static bool is_tapped(const struct xdpctl_tap *tap, const struct bpf_prog *prog)
@@ -539,19 +603,15 @@ static bool is_tapped(const struct xdpctl_tap *tap, const struct bpf_prog *prog)
 }
 
 /*
- * Are the verdicts of what is on the netdev counted? What somebody else put
- * there is not, and what was metered before it is let go, so that it is not
- * taken for metered all the while if it comes back. Between two programs that
- * are both tapped nothing is let go.
+ * Are the verdicts of what is on the netdev counted? What somebody else put there
+ * is not.
  */
 static bool is_metered(const struct net_device *dev, struct xdpctl_meter *m)
 {
 	const struct bpf_prog *prog = host_prog(dev);
 
-	ASSERT_RTNL();
-	if (m->tap && m->tap->prog != prog && !m->next)
-		tap_is_stale(m);
-	/* a netdev that runs a program itself has hidden frames from the host */
+	find_stale(m);
+	/* a netdev that runs a program itself hides frames from the host */
 	if (xdpctl_state_prog(dev, XDP_MODE_HW))
 		return false;
 	return !prog || is_tapped(m->tap, prog) || is_tapped(m->next, prog);

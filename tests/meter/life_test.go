@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,6 +89,11 @@ func TestReplace(t *testing.T) {
 	stop()
 	watched()
 	t.Logf("replaced %d times, looked %d times", replaced, looks)
+	b.counted(sent)
+	// One that is replaced by itself counts no frame twice.
+	stop = b.during(30, func() error { return b.attach(p, family.QueueAll, 0) })
+	sent.add(b.send(3000, p, other))
+	stop()
 	b.counted(sent)
 	// It stays when the program goes, and goes on with the next.
 	b.must(b.detach(family.QueueAll))
@@ -192,7 +198,30 @@ func takeStock(t *testing.T) left {
 	return l
 }
 
-// goes waits until no more is there than before.
+// settled takes stock when what the kernel has deferred is done, as far as can be
+// told.
+func settled(t *testing.T) left {
+	t.Helper()
+	last, same := takeStock(t), time.Now()
+	testutil.Eventually(t, patience, "the stock to stay the same", func() bool {
+		now := takeStock(t)
+		if now != last {
+			last, same = now, time.Now()
+		}
+		return time.Since(same) > time.Second
+	})
+	return last
+}
+
+// quiet waits until nothing is left of the test before.
+func quiet(t *testing.T) {
+	t.Helper()
+	testutil.Eventually(t, patience, "what is left of the test before to go", func() bool {
+		return takeStock(t) == left{}
+	})
+}
+
+// goes waits until it is again as before.
 func goes(t *testing.T, before left) {
 	t.Helper()
 	var now left
@@ -206,8 +235,9 @@ func goes(t *testing.T, before left) {
 
 // TestHoldsModule unloads the module while the meter is on, and after.
 func TestHoldsModule(t *testing.T) {
+	quiet(t)
 	b := newBed(t)
-	before := takeStock(t)
+	before := settled(t)
 	b.must(b.meter(true))
 	on := takeStock(t)
 	if on.refs != before.refs+1 || on.maps != before.maps+1 {
@@ -242,6 +272,7 @@ func TestGoes(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			quiet(t)
 			p := newProg(t, nil)
 			before := takeStock(t)
 			b := newBed(t)
