@@ -178,6 +178,7 @@ install: build/xdpctl-nl  ## the tool, and what dkms needs to build the module
 	build/xdpctl-nl completion bash \
 		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/xdpctl-nl
 	install -D -m 644 kmod/uapi/xdpctl.h $(DESTDIR)$(PREFIX)/include/linux/xdpctl.h
+	install -D -m 644 bpf/xdpctl_rx_metadata.h $(DESTDIR)$(PREFIX)/include/xdpctl_rx_metadata.h
 	install -D -m 644 family/xdpctl.yaml $(DESTDIR)$(PREFIX)/share/xdpctl/xdpctl.yaml
 	cd kmod && find . -name '*.[ch]' -o -name Kbuild | while read -r file; do \
 		install -D -m 644 $$file $(DESTDIR)/usr/src/xdpctl-$(VERSION)/$$file; done
