@@ -61,12 +61,6 @@ func TestNotify(t *testing.T) {
 	})
 }
 
-// do makes a request in the namespace of the world, as a change must be.
-func (w *world) do(g *testutil.Genl, cmd uint8, flags uint16, attrs []byte) (a *testutil.Answer) {
-	w.ns.Do(func() { a = g.Do(cmd, flags, attrs) })
-	return a
-}
-
 // TestNetlinkRaw shows what the netlink door answers beside the errno: which
 // attribute is missing or wrong, and with NLM_F_ECHO the notification.
 func TestNetlinkRaw(t *testing.T) {
@@ -75,7 +69,10 @@ func TestNetlinkRaw(t *testing.T) {
 	g := w.ns.NewGenl(t, "xdpctl")
 	d := (&family.AttrKey{}).Desc()
 	key := testutil.AttrU32(family.AttrAttrIfindex, uint32(veth))
-	attrs := func(v *family.Attr) []byte { return v.AppendAttrs(append([]byte(nil), key...), true) }
+	do := func(flags uint16, v *family.Attr) (a *testutil.Answer) {
+		w.ns.Do(func() { a = g.Do(d.SetCmd, flags, v.AppendAttrs(append([]byte(nil), key...), true)) })
+		return a
+	}
 
 	for _, tt := range []struct {
 		name     string
@@ -87,7 +84,7 @@ func TestNetlinkRaw(t *testing.T) {
 		{"no rings-num", 1 << family.AttrAttrCommand, family.AttrAttrRingsNum, false},
 		{"enable-md", 1<<family.AttrAttrCommand | 1<<family.AttrAttrRingsNum | 1<<family.AttrAttrEnableMD, 0, true},
 	} {
-		a := w.do(g, d.SetCmd, 0, attrs(&family.Attr{Present: tt.present, Command: family.CommandSetupRedirect}))
+		a := do(0, &family.Attr{Present: tt.present, Command: family.CommandSetupRedirect})
 		if a.Errno != unix.EINVAL || a.MissType != int(tt.missType) || (a.Offset != 0) != tt.offset {
 			t.Errorf("%s: %v", tt.name, a)
 		}
@@ -101,7 +98,7 @@ func TestNetlinkRaw(t *testing.T) {
 		{unix.NLM_F_ECHO, 0, []uint8{d.NtfCmd, d.SetCmd}},
 		{unix.NLM_F_ECHO, 0, []uint8{d.SetCmd}},
 	} {
-		a := w.do(g, d.SetCmd, tt.flags, attrs(redirect(tt.num, 0)))
+		a := do(tt.flags, redirect(tt.num, 0))
 		var got []uint8
 		for _, m := range a.Msgs {
 			got = append(got, m.Cmd)
