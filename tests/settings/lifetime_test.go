@@ -4,6 +4,7 @@ package settings
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -93,7 +94,7 @@ func TestRounds(t *testing.T) {
 		w.must(w.update(c, b.out, redirect(1, 0)))
 		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
 		b.arrived += 7
-		w.must(b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived}))
+		b.settle(fmt.Sprintf("set up, round %d", i))
 		if i%3 == 0 {
 			w.must(w.del(c, b.out))
 		} else {
@@ -101,7 +102,7 @@ func TestRounds(t *testing.T) {
 		}
 		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
 	}
-	w.must(b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived}))
+	b.settle("undone")
 }
 
 // flood sends redirected frames until the test ends, however many arrive.
@@ -180,7 +181,7 @@ func TestRoundsVirtio(t *testing.T) {
 		w.must(w.update(c, b.out, redirect(1, 0)))
 		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
 		b.arrived += 7
-		w.must(b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived}))
+		b.settle(fmt.Sprintf("set up, round %d", i))
 		w.must(w.update(c, b.out, redirect(0, 0)))
 	}
 }

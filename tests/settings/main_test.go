@@ -194,15 +194,17 @@ func attachXDP(t *testing.T, ns *testutil.NetNS, index int, p *ebpf.Program) lin
 
 // bed redirects frames: those that leave the world's peer namespace by s0 reach
 // s1 in the world, where a program redirects them to the netdev out; what that
-// sends is counted on far, in the peer namespace.
+// sends is counted on far, in the peer namespace. The stack sends by out as well.
 type bed struct {
 	*world
 	away    *testutil.NetNS
 	out     int
 	sender  *traffic.Sender
+	marker  *traffic.Sender
 	counter *traffic.Counter
 	ctx     context.Context
 	arrived uint64
+	marked  uint64
 }
 
 // bedOptions say where frames go, and what address they carry.
@@ -234,7 +236,29 @@ func newBed(t *testing.T, w *world, o bedOptions) *bed {
 	b.counter, err = traffic.NewCounter(traffic.CounterOptions{NetNS: o.away.Path(), Dev: o.far})
 	w.must(err)
 	t.Cleanup(func() { b.counter.Close() })
+	b.marker, err = traffic.NewSender(traffic.SenderOptions{
+		NetNS: w.ns.Path(), Dev: o.out, Dst: o.dst,
+		Taken: func() (uint64, error) {
+			counts, err := b.counter.Counts()
+			return counts[traffic.Pass], err
+		},
+	})
+	w.must(err)
+	t.Cleanup(func() { b.marker.Close() })
 	return b
+}
+
+// settle checks that what should have arrived has, and no more. A frame from the
+// stack of out comes after all that came before.
+func (b *bed) settle(what string) {
+	b.Helper()
+	if err := b.marker.Send(b.ctx, traffic.Pass, 1); err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
+	b.marked++
+	if err := b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived, traffic.Pass: b.marked}); err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
 }
 
 // frames sends some frames, all of which arrive, or none.
@@ -247,9 +271,7 @@ func (b *bed) frames(what string, arrive bool) {
 	if arrive {
 		b.arrived += n
 	}
-	if err := b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived}); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
+	b.settle(what)
 }
 
 // takeVirtio moves the two virtio_net devices into the namespaces, until the
