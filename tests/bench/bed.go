@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
 )
@@ -88,29 +87,6 @@ func addVeth() error {
 		}
 	}
 	return nil
-}
-
-// addVerdict puts the program that answers test frames on the veth's peer.
-func addVerdict() (func() error, error) {
-	spec, err := bpf.LoadVerdict()
-	if err != nil {
-		return nil, err
-	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		return nil, err
-	}
-	peer, err := net.InterfaceByName(peerName)
-	if err != nil {
-		return nil, fmt.Errorf("find %s: %w", peerName, err)
-	}
-	l, err := link.AttachXDP(link.XDPOptions{
-		Program: coll.Programs[bpf.VerdictProgram], Interface: peer.Index, Flags: link.XDPDriverMode,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return func() error { coll.Close(); return l.Close() }, nil
 }
 
 func dummyName(i int) string { return fmt.Sprintf("bd%d", i) }

@@ -51,9 +51,9 @@ func TestReport(t *testing.T) {
 	add(statsDump, langC, 10, 10, 1050, 0)
 	add(statsDump, langC, 100, 100, 1005, 0)
 	add(statsDump, langC, 4000, 4000, (100*1005+3900*1200)/4000., 0)
-	for phase, cost := range map[string]float64{"before": 4000, "loaded": 4050, "after": 4010} {
-		add("frame aborted, module "+phase, langC, 0, 1, cost, 0)
-		add("frame drop, module "+phase, langC, 0, 1, 3000, 0)
+	for phase, cost := range map[string]float64{phaseBefore: 4000, phaseLoaded: 4050, phaseAfter: 4010} {
+		add("frame aborted, "+phase, langC, 0, 1, cost, 0)
+		add("frame drop, "+phase, langC, 0, 1, 3000, 0)
 	}
 	r.finish()
 

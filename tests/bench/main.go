@@ -28,7 +28,6 @@ import (
 	"github.com/xdpctl/xdpctl-nl/ctlmap"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/genl"
-	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
 // sizes are the numbers of netdevs that are iterated over.
@@ -120,41 +119,6 @@ func (r *runner) run() error {
 		}
 	}
 	return nil
-}
-
-// packets measures frames that are dropped and frames that are aborted without
-// the module, with it, and without it again.
-func (r *runner) packets() error {
-	if err := addVeth(); err != nil {
-		return err
-	}
-	stop, err := addVerdict()
-	if err != nil {
-		return err
-	}
-	for i, phase := range []string{"before", "loaded", "after"} {
-		var err error
-		switch i {
-		case 1:
-			err = run("insmod", r.module)
-		case 2:
-			err = run("rmmod", "xdpctl")
-		}
-		if err != nil {
-			return err
-		}
-		for _, v := range []traffic.Verdict{traffic.Drop, traffic.Aborted} {
-			figures, err := r.c("packets", "veth="+vethName, fmt.Sprintf("verdict=%d", v))
-			if err != nil {
-				return err
-			}
-			for _, f := range figures {
-				f.Name = fmt.Sprintf("frame %v, module %s", v, phase)
-				r.report.add(f)
-			}
-		}
-	}
-	return errors.Join(stop(), run("ip", "link", "del", vethName))
 }
 
 // c runs one part of bench.c.

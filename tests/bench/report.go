@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
 // Names of figures, as bench.c has them.
@@ -91,14 +93,14 @@ func (r *Report) find(name, lang string, netdevs int) *Figure {
 
 // module is what the module costs a frame of this verdict: against the frames
 // before it was loaded and after it was unloaded, whichever were dearer.
-func (r *Report) module(verdict string) float64 {
-	cost := func(phase string) float64 { return r.find("frame "+verdict+", module "+phase, langC, 0).Min }
-	return cost("loaded") - math.Max(cost("before"), cost("after"))
+func (r *Report) module(verdict traffic.Verdict) float64 {
+	cost := func(phase string) float64 { return r.frame(verdict, phase) }
+	return cost(phaseLoaded) - math.Max(cost(phaseBefore), cost(phaseAfter))
 }
 
 // finish derives slopes and targets from the figures.
 func (r *Report) finish() {
-	r.ExceptionProbe, r.OtherFrames = r.module("aborted"), r.module("drop")
+	r.ExceptionProbe, r.OtherFrames = r.module(traffic.Aborted), r.module(traffic.Drop)
 	for _, name := range []string{linkDump, statsDump, mapIterate} {
 		for _, lang := range []string{langC, langGo, langClient} {
 			r.slope(name, lang, 10, 100)
@@ -126,6 +128,8 @@ func (r *Report) finish() {
 		r.clientTargets(name, 1000)
 	}
 	r.target("exception probe, an aborted frame", r.ExceptionProbe, 60)
+	r.target("exception flood, an aborted frame with a listener beside one without",
+		r.frame(traffic.Aborted, phaseHeard)-r.frame(traffic.Aborted, phaseLoaded), 20)
 }
 
 // iterationAllocs is what an iteration may allocate, however many entries it
@@ -179,17 +183,7 @@ func (r *Report) print(w io.Writer) {
 		batches, clock, number(r.find(clock, langC, 0).Min))
 	r.printOnce(w)
 	r.printIterate(w)
-	row(w, "\n%-34s%9s%9s%9s%9s", "a frame into a veth, module", "before", "loaded", "after", "costs")
-	for _, f := range []struct {
-		verdict string
-		costs   float64
-	}{{"aborted", r.ExceptionProbe}, {"drop", r.OtherFrames}} {
-		line := fmt.Sprintf("%-34s", f.verdict)
-		for _, phase := range []string{"before", "loaded", "after"} {
-			line += fmt.Sprintf("%9s", number(r.find("frame "+f.verdict+", module "+phase, langC, 0).Min))
-		}
-		row(w, "%s%9s", line, number(f.costs))
-	}
+	r.printFrames(w)
 
 	met := 0
 	fmt.Fprintf(w, "\n%-64s%9s%9s\n", "target", "at most", "is")
@@ -202,6 +196,30 @@ func (r *Report) print(w io.Writer) {
 		fmt.Fprintf(w, "%-64s%9s%9s  %s\n", t.What, number(t.Limit), number(t.Got), verdict)
 	}
 	fmt.Fprintf(w, "%d of %d targets met\n", met, len(r.Targets))
+}
+
+// frame is what a frame of this verdict takes in a phase.
+func (r *Report) frame(v traffic.Verdict, phase string) float64 {
+	return r.find(frameName(v, phase), langC, 0).Min
+}
+
+// printFrames prints what a frame takes in each phase, and what the phase adds.
+func (r *Report) printFrames(w io.Writer) {
+	row(w, "\n%-34s%9s%9s%9s%9s", "a frame into a veth", "aborted", "costs", "drop", "costs")
+	for _, p := range phases {
+		line := fmt.Sprintf("%-34s", p.name)
+		for _, v := range frameVerdicts {
+			costs := ""
+			switch {
+			case p.against != "":
+				costs = number(r.frame(v, p.name) - r.frame(v, p.against))
+			case p.name == phaseLoaded:
+				costs = number(r.module(v))
+			}
+			line += fmt.Sprintf("%9s%9s", number(r.frame(v, p.name)), costs)
+		}
+		row(w, "%s", line)
+	}
 }
 
 func (r *Report) printOnce(w io.Writer) {
