@@ -46,8 +46,10 @@ type Qstats struct {
 	// Those of xmit-errors for which the TX ring was full.
 	XmitFull uint64
 	// Bit n is set if the attribute with id n was counted by the meter
-	// (setup-meter), since it was switched on. Absent while there is no
-	// meter.
+	// (setup-meter), since it was switched on. It counts verdicts, so that
+	// redirect and tx have the frames in them whose redirection or sending
+	// failed. Absent while the meter is off, or does not see the program on
+	// the netdev.
 	Metered uint64
 }
 

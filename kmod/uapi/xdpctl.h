@@ -420,7 +420,10 @@ struct xdpctl_stats_key {
  * @exception_invalid: Exceptions with an action that is no XDP action, or that
  *   has no business there.
  * @metered: Bit n is set if the attribute with id n was counted by the meter
- *   (setup-meter), since it was switched on. Absent while there is no meter.
+ *   (setup-meter), since it was switched on. It counts verdicts, so that
+ *   redirect and tx have the frames in them whose redirection or sending
+ *   failed. Absent while the meter is off, or does not see the program on the
+ *   netdev.
  */
 struct xdpctl_stats {
 	__u64 present;
@@ -474,7 +477,10 @@ struct xdpctl_qstats_key {
  * @xmit_errors: Frames handed to ndo_xdp_xmit and not sent.
  * @xmit_full: Those of xmit-errors for which the TX ring was full.
  * @metered: Bit n is set if the attribute with id n was counted by the meter
- *   (setup-meter), since it was switched on. Absent while there is no meter.
+ *   (setup-meter), since it was switched on. It counts verdicts, so that
+ *   redirect and tx have the frames in them whose redirection or sending
+ *   failed. Absent while the meter is off, or does not see the program on the
+ *   netdev.
  */
 struct xdpctl_qstats {
 	__u64 present;
