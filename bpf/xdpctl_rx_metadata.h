@@ -35,14 +35,6 @@
 #include <linux/xdpctl.h>
 #endif
 
-#ifndef __ksym
-#define __ksym __attribute__((section(".ksyms")))
-#endif
-
-#ifndef __weak
-#define __weak __attribute__((weak))
-#endif
-
 /* From libbpf 1.2 on it is there. */
 #ifndef bpf_ksym_exists
 #define bpf_ksym_exists(sym) (!!(sym))
@@ -62,14 +54,12 @@ enum xdpctl_rss_hash_type {
 	XDPCTL_RSS_HASH_TYPE_L4_ICMP = 1 << 8,
 };
 
-extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx,
-					 __u64 *timestamp) __weak __ksym;
-extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash,
-				    enum xdpctl_rss_hash_type *rss_type)
+int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp)
 	__weak __ksym;
-extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx,
-					__be16 *vlan_proto, __u16 *vlan_tci)
-	__weak __ksym;
+int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash,
+			     enum xdpctl_rss_hash_type *rss_type) __weak __ksym;
+int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *vlan_proto,
+				 __u16 *vlan_tci) __weak __ksym;
 
 /**
  * xdpctl_rx_metadata_read() - ask the driver for the metadata of a frame
