@@ -31,7 +31,8 @@ static LIST_HEAD(gone);
 
 /*
  * The netdev that is being attached to, only to compare with. Its link may be
- * there and not yet in the books. Set under RTNL.
+ * there and not yet in the books. Set under RTNL, by who has the mutex, and
+ * cleared before he lets go of it.
  */
 static const struct net_device *attaching;
 
@@ -497,6 +498,7 @@ static struct bpf_link *attach_link(u32 ifindex, u32 mode, struct file *top)
  * xdpctl_attach_begin() - announce xdpctl_attach()
  * @dev: the netdev that has no program
  *
+ * xdpctl_attach() undoes it; who does not get there, xdpctl_attach_cancel().
  * Context: xdpctl_change_mutex, RTNL.
  */
 void xdpctl_attach_begin(const struct net_device *dev)
@@ -504,6 +506,18 @@ void xdpctl_attach_begin(const struct net_device *dev)
 	lockdep_assert_held(&xdpctl_change_mutex);
 	ASSERT_RTNL();
 	WRITE_ONCE(attaching, dev);
+}
+
+/**
+ * xdpctl_attach_cancel() - undo xdpctl_attach_begin()
+ *
+ * Nothing happens if nothing is announced.
+ * Context: xdpctl_change_mutex.
+ */
+void xdpctl_attach_cancel(void)
+{
+	lockdep_assert_held(&xdpctl_change_mutex);
+	WRITE_ONCE(attaching, NULL);
 }
 
 /**
@@ -589,7 +603,7 @@ err_free:
 err_module:
 	module_put(THIS_MODULE);
 err_attaching:
-	WRITE_ONCE(attaching, NULL);
+	xdpctl_attach_cancel();
 	return ERR_PTR(err);
 }
 

@@ -188,6 +188,7 @@ void xdpctl_reap_dev(const struct net_device *dev);
 int xdpctl_refuse_foreign(struct xdpctl_req *req, const struct net_device *dev,
 			  int mode);
 void xdpctl_attach_begin(const struct net_device *dev);
+void xdpctl_attach_cancel(void);
 bool xdpctl_attach_pending(const struct net_device *dev);
 struct xdpctl_attachment *xdpctl_attach(struct xdpctl_req *req, u32 ifindex,
 					u32 mode, struct file *top,

@@ -547,6 +547,7 @@ static int change_apply(struct xdpctl_req *req, struct xdpctl_change *c)
 	if (IS_ERR(a))
 		return PTR_ERR(a);
 	err = xdpctl_stack_set(req, c, a, cur);
+	xdpctl_attach_cancel();	/* it may have failed before it attached */
 	if (cur)
 		bpf_prog_put(cur);
 	return err;

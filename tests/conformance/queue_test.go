@@ -142,3 +142,38 @@ func TestQueueNotified(t *testing.T) {
 		}
 	})
 }
+
+// boundTo loads a program that is bound to a netdev, which no dispatcher can
+// call. There are none before 6.3.
+func boundTo(w *world, dev string) int {
+	attr := testutil.XDPProgAttr("bound")
+	attr.Ifindex = w.ifindex(dev)
+	attr.Flags = bpfFXDPDevBoundOnly
+	fd, err := -1, error(nil)
+	w.ns.Do(func() { fd, err = testutil.LoadProg(attr, testutil.Return(2)) })
+	if err != nil {
+		if testutil.KernelAtLeast(6, 3) {
+			w.Fatal(err)
+		}
+		w.Skip("the kernel binds no program to a netdev")
+	}
+	w.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// TestQueueRefused gives the queue of a netdev without a program one that it
+// cannot have, and finds nothing left of it.
+func TestQueueRefused(t *testing.T) {
+	eachDoor(t, func(w *world, c family.Control) {
+		var v family.Prog
+		v.SetFD(uint32(boundTo(w, "veth0")))
+		key := &family.ProgKey{Ifindex: w.ifindex("veth0"), Queue: 0}
+		if err := c.Prog().Update(w.ctx, key, &v, family.UpdateAny); w.errno(err) != unix.EOPNOTSUPP {
+			w.Errorf("update: got %v, want %v", err, unix.EOPNOTSUPP)
+		}
+		var got family.Prog
+		if err := w.doors["netlink"].Prog().Lookup(w.ctx, progKey(int(key.Ifindex)), &got); w.errno(err) != unix.ENOENT {
+			w.Errorf("lookup: got %v, want %v", err, unix.ENOENT)
+		}
+	})
+}
