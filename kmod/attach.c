@@ -410,10 +410,14 @@ static int attach_settle(struct xdpctl_req *req, u32 ifindex,
 	rtnl_lock();
 	xd = xdpctl_dev_get(req->net, ifindex);
 	if (xd) {
-		/* It may be another netdev by now, with an attachment. */
+		/*
+		 * It may be another netdev by now, which has not been checked,
+		 * and whose meter @tap is not for.
+		 */
 		xdpctl_reap_dev(xd->dev);
 		a->xd = xd;
-		err = a->link->type == BPF_LINK_TYPE_XDP &&
+		err = xd->dev == attaching &&
+		      a->link->type == BPF_LINK_TYPE_XDP &&
 		      xdpctl_attachment_top(a) && !xd->attachment &&
 		      attachment_is_live(a) ? 0 : -EBUSY;
 	}
