@@ -10,7 +10,9 @@
  * reach, and what comes out is a struct file.
  */
 #include <linux/fdtable.h>
+#include <linux/memcontrol.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/workqueue.h>
 
 #include "sysbpf.h"
@@ -25,14 +27,18 @@ struct worker_job {
 	struct work_struct work;
 	int (*fn)(void *arg);
 	void *arg;
+	struct mem_cgroup *memcg;
 	int ret;
 };
 
 static void worker_work(struct work_struct *work)
 {
 	struct worker_job *job = container_of(work, struct worker_job, work);
+	struct mem_cgroup *old;
 
+	old = set_active_memcg(job->memcg);
 	job->ret = job->fn(job->arg);
+	set_active_memcg(old);
 }
 
 /**
@@ -40,17 +46,23 @@ static void worker_work(struct work_struct *work)
  * @fn: the function; takes no RTNL and leaves no fd behind
  * @arg: its argument
  *
+ * What maps and programs take is charged to the memory cgroup of the caller.
  * Context: process context; sleeps. May be called under RTNL.
  * Return: what @fn returned.
  */
 int xdpctl_in_worker(int (*fn)(void *arg), void *arg)
 {
-	struct worker_job job = { .fn = fn, .arg = arg };
+	struct worker_job job = {
+		.fn = fn,
+		.arg = arg,
+		.memcg = get_mem_cgroup_from_mm(current->mm),
+	};
 
 	INIT_WORK_ONSTACK(&job.work, worker_work);
 	queue_work(worker_wq, &job.work);
 	flush_work(&job.work);
 	destroy_work_on_stack(&job.work);
+	mem_cgroup_put(job.memcg);
 	return job.ret;
 }
 
