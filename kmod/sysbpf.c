@@ -183,8 +183,7 @@ struct file *xdpctl_map_create(union bpf_attr *attr)
  */
 int __init xdpctl_sysbpf_init(void)
 {
-	worker_wq = alloc_workqueue("xdpctl_bpf", WQ_UNBOUND | WQ_MEM_RECLAIM,
-				    0);
+	worker_wq = alloc_workqueue("xdpctl_bpf", WQ_UNBOUND, 0);
 	return worker_wq ? 0 : -ENOMEM;
 }
 
