@@ -295,10 +295,10 @@ static int attr_del(struct xdpctl_req *req, const void *key)
 	if (err)
 		return err;
 	err = check_entry(req, k->ifindex, BPF_ANY);
-	if (err == -ENODEV)	/* as every delete and lookup says */
-		err = -ENOENT;
 	if (!err)
 		err = attr_change(req, k, NULL);
+	if (err == -ENODEV)	/* as every delete and lookup says */
+		err = -ENOENT;
 	mutex_unlock(&xdpctl_change_mutex);
 	return err;
 }

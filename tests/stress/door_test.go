@@ -29,14 +29,24 @@ var (
 	qstats = &table{family.CtrlTypeXDPQstats, "xdp_qstats", family.CmdQstatsGet, int(unsafe.Sizeof(family.QstatsKey{})), int(unsafe.Sizeof(family.Qstats{}))}
 	prog   = &table{family.CtrlTypeXDPProg, "xdp_prog", family.CmdProgGet, int(unsafe.Sizeof(family.ProgKey{})), int(unsafe.Sizeof(family.Prog{}))}
 	caps   = &table{family.CtrlTypeXDPCaps, "xdp_caps", family.CmdCapsGet, int(unsafe.Sizeof(family.CapsKey{})), int(unsafe.Sizeof(family.Caps{}))}
-	tables = []*table{stats, qstats, prog, caps}
+	attr   = &table{family.CtrlTypeXDPAttr, "xdp_attr", family.CmdAttrGet, int(unsafe.Sizeof(family.AttrKey{})), int(unsafe.Sizeof(family.Attr{}))}
+	tables = []*table{stats, qstats, prog, caps, attr} // by ifindex
+	port   = &table{family.CtrlTypeXDPPort, "xdp_port", family.CmdPortGet, int(unsafe.Sizeof(family.PortKey{})), int(unsafe.Sizeof(family.Port{}))}
 )
 
 // valueMax has room for the value of any control type: a file descriptor that
 // is closed and used again may come to mean another.
 const valueMax = 512
 
-// entry is an entry of any control type. State is there for xdp_prog only.
+// key is the key of an entry of any control type: the ifindex or the port, and
+// the RX queue where there is one.
+type key [2]uint32
+
+// values are the fields of an entry, or those that an update sets, by attribute.
+type values map[uint16]uint64
+
+// entry is an entry of any control type, by its key. State is there for xdp_prog
+// only.
 type entry struct {
 	ifindex, queue uint32
 	state          state
@@ -66,6 +76,11 @@ type door interface {
 	// walk iterates over the table. Intr is set if it says itself that it
 	// may have missed something.
 	walk(tb *table) (list []entry, intr bool, err error)
+
+	// look, put and drop read, update and delete an entry of any control type.
+	look(tb *table, k key) (values, error)
+	put(tb *table, k key, how family.Update, v values) error
+	drop(tb *table, k key) error
 }
 
 // nlDoor is the netlink door.
@@ -141,6 +156,46 @@ func (d *nlDoor) walk(tb *table) ([]entry, bool, error) {
 	return list, intr, nil
 }
 
+func (d *nlDoor) look(tb *table, k key) (values, error) {
+	a, err := d.do(tb.cmd, 0, d.key(tb, k[0], k[1]))
+	if err != nil {
+		return nil, err
+	}
+	if len(a.Msgs) != 1 {
+		return nil, fmt.Errorf("look at %s %v: %d replies", tb.name, k, len(a.Msgs))
+	}
+	v := make(values)
+	for id, b := range testutil.Attrs(a.Msgs[0].Attrs) {
+		switch len(b) {
+		case 4:
+			v[id] = uint64(binary.NativeEndian.Uint32(b))
+		case 8:
+			v[id] = binary.NativeEndian.Uint64(b)
+		}
+	}
+	return v, nil
+}
+
+func (d *nlDoor) put(tb *table, k key, how family.Update, v values) error {
+	desc := tb.typ.Desc()
+	b := d.key(tb, k[0], k[1])
+	if desc.UpdateAttr != 0 {
+		b = append(b, testutil.AttrU32(desc.UpdateAttr, uint32(how))...)
+	}
+	for _, f := range desc.Fields {
+		if n, ok := v[f.Attr]; ok {
+			b = append(b, testutil.AttrU32(f.Attr, uint32(n))...)
+		}
+	}
+	_, err := d.do(desc.SetCmd, 0, b)
+	return err
+}
+
+func (d *nlDoor) drop(tb *table, k key) error {
+	_, err := d.do(tb.typ.Desc().DelCmd, 0, d.key(tb, k[0], k[1]))
+	return err
+}
+
 func parseEntry(tb *table, b []byte) entry {
 	attrs := testutil.Attrs(b)
 	u32 := func(id uint16) uint32 {
@@ -166,7 +221,7 @@ type mapDoor struct{ fd map[*table]int }
 // namespace of the calling thread.
 func openMaps(ctl int) (*mapDoor, error) {
 	d := &mapDoor{fd: make(map[*table]int)}
-	for _, tb := range tables {
+	for _, tb := range append(tables[:len(tables):len(tables)], port) {
 		fd, err := createMap(tb, ctl)
 		if err != nil {
 			d.close()
@@ -257,6 +312,42 @@ func (d *mapDoor) walk(tb *table) ([]entry, bool, error) {
 	}
 }
 
+func (d *mapDoor) look(tb *table, k key) (values, error) {
+	b := make([]byte, valueMax)
+	if err := testutil.LookupElem(d.fd[tb], mapKey(k[0], k[1]), b, 0); err != nil {
+		return nil, err
+	}
+	present := binary.NativeEndian.Uint64(b)
+	v := make(values)
+	for _, f := range tb.typ.Desc().Fields {
+		switch {
+		case f.Key || present>>f.Attr&1 == 0:
+		case f.Size == 4:
+			v[f.Attr] = uint64(binary.NativeEndian.Uint32(b[f.Offset:]))
+		case f.Size == 8:
+			v[f.Attr] = binary.NativeEndian.Uint64(b[f.Offset:])
+		}
+	}
+	return v, nil
+}
+
+func (d *mapDoor) put(tb *table, k key, how family.Update, v values) error {
+	b := make([]byte, valueMax)
+	present := uint64(0)
+	for _, f := range tb.typ.Desc().Fields {
+		if n, ok := v[f.Attr]; ok {
+			present |= 1 << f.Attr
+			binary.NativeEndian.PutUint32(b[f.Offset:], uint32(n))
+		}
+	}
+	binary.NativeEndian.PutUint64(b, present)
+	return testutil.UpdateElem(d.fd[tb], mapKey(k[0], k[1]), b, uint64(how))
+}
+
+func (d *mapDoor) drop(tb *table, k key) error {
+	return testutil.DeleteElem(d.fd[tb], mapKey(k[0], k[1]))
+}
+
 // checkOrder makes sure that entries come in ascending order, none twice.
 func checkOrder(list []entry) error {
 	for i := 1; i < len(list); i++ {
@@ -341,6 +432,16 @@ func (j *judge) set(ifindex uint32, c change) (err error) {
 
 func (j *judge) del(ifindex uint32) (err error) {
 	j.ns.Do(func() { err = j.nlDoor.del(ifindex) })
+	return err
+}
+
+func (j *judge) put(tb *table, k key, how family.Update, v values) (err error) {
+	j.ns.Do(func() { err = j.nlDoor.put(tb, k, how, v) })
+	return err
+}
+
+func (j *judge) drop(tb *table, k key) (err error) {
+	j.ns.Do(func() { err = j.nlDoor.drop(tb, k) })
 	return err
 }
 

@@ -545,3 +545,14 @@ func (d *freshDoor) walk(tb *table) ([]entry, bool, error) {
 	list, intr, err := d.d.walk(tb)
 	return list, intr, lost(err)
 }
+
+func (d *freshDoor) look(tb *table, k key) (values, error) {
+	v, err := d.d.look(tb, k)
+	return v, lost(err)
+}
+
+func (d *freshDoor) put(tb *table, k key, how family.Update, v values) error {
+	return lost(d.d.put(tb, k, how, v))
+}
+
+func (d *freshDoor) drop(tb *table, k key) error { return lost(d.d.drop(tb, k)) }
