@@ -35,12 +35,12 @@ func TestMain(m *testing.M) {
 }
 
 // rounds is how often to do what is done n times by default, on the debug kernel
-// a third of that.
+// a tenth of that.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	s := os.Getenv("XDPCTL_ROUNDS")
 	if s == "" && os.Getenv("VMRUN_DEBUG") != "" {
-		return (n + 2) / 3
+		return (n + 9) / 10
 	}
 	if s == "" {
 		return n
