@@ -208,9 +208,7 @@ static int queue_change(struct xdpctl_req *req, const struct xdpctl_change *c,
 			q->used++;
 		slot_set(&q->slot[c->queue], c);
 	} else {
-		err = -ENODEV;
-		NL_SET_ERR_MSG(req->extack,
-			       "the attachment was taken away meanwhile");
+		err = XDPCTL_CHANGED;
 	}
 	rtnl_unlock();
 	return err;
@@ -289,9 +287,7 @@ static int default_set(struct xdpctl_req *req, const struct xdpctl_change *c,
 		slot_set(&a->prog, c);
 		WRITE_ONCE(q->has_default, true);
 	} else {
-		err = -ENODEV;
-		NL_SET_ERR_MSG(req->extack,
-			       "the attachment was taken away meanwhile");
+		err = XDPCTL_CHANGED;
 	}
 	rtnl_unlock();
 	return err;
