@@ -3,24 +3,21 @@
  * The meter: counts the verdicts of the program on a netdev, whatever driver and
  * mode, without the help of the program.
  *
- * A tap is an fexit program on a program, of a dozen instructions, that counts
- * into a per-CPU array by RX queue and verdict if the frame came in on the netdev
- * of the meter: the same program may be on others as well. While one program
- * takes the place of another both have a tap, so that no verdict is missed.
+ * A tap is an fexit program on a program, which counts into an array by RX queue
+ * and verdict what came in on the netdev of the meter. While one program takes
+ * the place of another both have a tap, so that no verdict is missed.
  *
  * When the kernel adds or takes away a tracer of a program, it does not call the
  * tracers for frames that are in the program just then. So a tap is freed when
  * its program has no frame of the netdev any more. What is out of our hands is
  * a tracer, or the meter of another netdev, on the same program.
  */
-#include <linux/btf.h>
 #include <linux/err.h>
 #include <linux/fdtable.h>
-#include <linux/filter.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
-#include <net/xdp.h>
 
+#include "fexit.h"
 #include "meter.h"
 #include "sysbpf.h"
 
@@ -28,8 +25,8 @@
  * struct xdpctl_meter - the meter of a netdev
  * @dev: the netdev; not to be looked at if @dead
  * @dead: it is gone
- * @map: file of the per-CPU array of struct counters, by RX queue, and one more
- *	for any other
+ * @map: file of the per-CPU array of struct xdpctl_counters, by RX queue, and
+ *	one more for any other
  * @n_queues: RX queues that the netdev was made with
  * @tap: on the program on the netdev, as far as the module knows; or NULL
  * @next: on the program that is to be put there, or has just been; or NULL
@@ -47,11 +44,6 @@ struct xdpctl_meter {
 	struct xdpctl_tap *tap;
 	struct xdpctl_tap *next;
 	struct list_head gone;
-};
-
-/* What a CPU has counted of an RX queue. */
-struct counters {
-	u64 n[XDPCTL_METER_KINDS];
 };
 
 /**
@@ -82,233 +74,6 @@ static LIST_HEAD(stale);
 static DECLARE_WORK(gone_wk, gone_work);
 
 /* Taps */
-
-/**
- * struct tap_job - a tap to be made by a worker
- * @meter: the meter
- * @target: file of the program
- * @link: the result
- */
-struct tap_job {
-	const struct xdpctl_meter *meter;
-	struct file *target;
-	struct file *link;
-};
-
-/* Places on the stack of a tap, of which some are used one after the other. */
-#define TAP_KEY		(-4)
-#define TAP_RXQ_PTR	(-8)
-#define TAP_RXQ		(-24)
-#define TAP_RXQ_QUEUE	(-16)
-
-/*
- * A tap begins with one of two heads, which find the netdev (r2), the RX queue
- * (r8) and the verdict (r7) of a frame. Where the BTF of the program says struct
- * xdp_md *, the verifier knows what that is.
- */
-static const struct bpf_insn tap_head[] = {
-	BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_1, 0),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1, sizeof(u64)),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_6, BPF_REG_6,
-		    offsetof(struct xdp_buff, rxq)),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_6,
-		    offsetof(struct xdp_rxq_info, dev)),
-	BPF_LDX_MEM(BPF_W, BPF_REG_8, BPF_REG_6,
-		    offsetof(struct xdp_rxq_info, queue_index)),
-};
-
-static_assert(offsetof(struct xdp_rxq_info, dev) == 0);
-static_assert(offsetof(struct xdp_rxq_info, queue_index) ==
-	      TAP_RXQ_QUEUE - TAP_RXQ);
-
-/*
- * Where it says something else, the kernel takes the program for a function of
- * five numbers, the first of which is the same pointer.
- */
-static const struct bpf_insn tap_head_untyped[] = {
-	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_1, 0),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_7, BPF_REG_1,
-		    MAX_BPF_FUNC_REG_ARGS * sizeof(u64)),
-	BPF_ALU64_IMM(BPF_ADD, BPF_REG_3, offsetof(struct xdp_buff, rxq)),
-	BPF_MOV64_REG(BPF_REG_1, BPF_REG_10),
-	BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, TAP_RXQ_PTR),
-	BPF_MOV64_IMM(BPF_REG_2, sizeof(u64)),
-	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_probe_read_kernel),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_10, TAP_RXQ_PTR),
-	BPF_MOV64_REG(BPF_REG_1, BPF_REG_10),
-	BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, TAP_RXQ),
-	BPF_MOV64_IMM(BPF_REG_2, sizeof(u64) + sizeof(u32)),
-	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_probe_read_kernel),
-	BPF_LDX_MEM(BPF_DW, BPF_REG_2, BPF_REG_10, TAP_RXQ),
-	BPF_LDX_MEM(BPF_W, BPF_REG_8, BPF_REG_10, TAP_RXQ_QUEUE),
-};
-
-#define TAP_TAIL_LEN	22
-#define TAP_MAX_LEN	(ARRAY_SIZE(tap_head_untyped) + TAP_TAIL_LEN)
-
-/*
- * The counters are those of a CPU, and bottom halves are off while XDP runs, so
- * that nobody else adds to them meanwhile.
- */
-static void tap_tail(struct bpf_insn *to, const struct xdpctl_meter *m,
-		     int map_fd)
-{
-	const struct bpf_insn tail[] = {
-		BPF_LD_IMM64(BPF_REG_3, (u64)(unsigned long)m->dev),
-		BPF_JMP_REG(BPF_JNE, BPF_REG_2, BPF_REG_3, 17),
-		BPF_JMP_IMM(BPF_JLT, BPF_REG_8, m->n_queues, 1),
-		BPF_MOV64_IMM(BPF_REG_8, m->n_queues),
-		BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_8, TAP_KEY),
-		BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
-		BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, TAP_KEY),
-		BPF_LD_MAP_FD(BPF_REG_1, map_fd),
-		BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0,
-			     BPF_FUNC_map_lookup_elem),
-		BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, 8),
-		BPF_MOV32_REG(BPF_REG_7, BPF_REG_7),
-		BPF_JMP_IMM(BPF_JLE, BPF_REG_7, XDP_REDIRECT, 1),
-		BPF_MOV64_IMM(BPF_REG_7, XDPCTL_METER_INVALID),
-		BPF_ALU64_IMM(BPF_LSH, BPF_REG_7, ilog2(sizeof(u64))),
-		BPF_ALU64_REG(BPF_ADD, BPF_REG_0, BPF_REG_7),
-		BPF_LDX_MEM(BPF_DW, BPF_REG_1, BPF_REG_0, 0),
-		BPF_ALU64_IMM(BPF_ADD, BPF_REG_1, 1),
-		BPF_STX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 0),
-		BPF_MOV64_IMM(BPF_REG_0, 0),
-		BPF_EXIT_INSN(),
-	};
-
-	static_assert(ARRAY_SIZE(tail) == TAP_TAIL_LEN);
-	memcpy(to, tail, sizeof(tail));
-}
-
-static struct file *tap_load(const struct tap_job *job, int map_fd, int target_fd)
-{
-	const struct bpf_prog_aux *aux = xdpctl_file_prog(job->target)->aux;
-	bool untyped = aux->func_info_aux[0].unreliable;
-	const struct bpf_insn *head = untyped ? tap_head_untyped : tap_head;
-	u32 len = untyped ? ARRAY_SIZE(tap_head_untyped) : ARRAY_SIZE(tap_head);
-	struct bpf_insn insns[TAP_MAX_LEN];
-	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_TRACING,
-		.expected_attach_type = BPF_TRACE_FEXIT,
-		.insns = (u64)(unsigned long)insns,
-		.insn_cnt = len + TAP_TAIL_LEN,
-		.prog_name = "xdpctl_meter",
-		.attach_prog_fd = target_fd,
-		.attach_btf_id = aux->func_info[0].type_id,
-	};
-
-	memcpy(insns, head, len * sizeof(*insns));
-	tap_tail(insns + len, job->meter, map_fd);
-	return xdpctl_prog_load(&attr);
-}
-
-static struct file *tap_link(struct file *prog)
-{
-	union bpf_attr attr = {};
-	struct bpf_link *link;
-	struct file *file;
-	int fd;
-
-	fd = xdpctl_fd_install(prog);
-	if (fd < 0)
-		return ERR_PTR(fd);
-	attr.raw_tracepoint.prog_fd = fd;
-	fd = kern_sys_bpf(BPF_RAW_TRACEPOINT_OPEN, &attr, sizeof(attr));
-	close_fd(attr.raw_tracepoint.prog_fd);
-	if (fd < 0)
-		return ERR_PTR(fd);
-	link = bpf_link_get_from_fd(fd);
-	file = xdpctl_fd_take(fd);
-	if (IS_ERR(link)) {
-		if (!IS_ERR(file))
-			fput(file);
-		return ERR_CAST(link);
-	}
-	/* Kernel threads share a table: is it ours? */
-	if (!IS_ERR(file) && (file->private_data != link ||
-			      link->prog != xdpctl_file_prog(prog))) {
-		fput(file);
-		file = ERR_PTR(-EAGAIN);
-	}
-	bpf_link_put(link);
-	return file;
-}
-
-static int tap_work(void *arg)
-{
-	struct tap_job *job = arg;
-	int map_fd, target_fd;
-	struct file *prog;
-
-	map_fd = xdpctl_fd_install(job->meter->map);
-	if (map_fd < 0)
-		return map_fd;
-	target_fd = xdpctl_fd_install(job->target);
-	if (target_fd < 0) {
-		close_fd(map_fd);
-		return target_fd;
-	}
-	prog = tap_load(job, map_fd, target_fd);
-	close_fd(target_fd);
-	close_fd(map_fd);
-	if (IS_ERR(prog))
-		return PTR_ERR(prog);
-	job->link = tap_link(prog);
-	fput(prog);	/* the link holds it */
-	return PTR_ERR_OR_ZERO(job->link);
-}
-
-/*
- * The kernel puts off the last bpf_link_put(), but not the end of the file. Who
- * turns the meter off and on again must not run into the limit of tracers, nor
- * find the program traced after that.
- */
-static int tap_unlink(void *arg)
-{
-	__fput_sync(arg);
-	return 0;
-}
-
-static int tap_refused(struct xdpctl_req *req, const struct bpf_prog *prog,
-		       int err)
-{
-	switch (err) {
-	case -ENOMEM:
-		NL_SET_ERR_MSG(req->extack, "no memory");
-		return err;
-	case -E2BIG:
-		xdpctl_extack_fmt(req->extack,
-				  "program %u is metered on, or traced by, as many as the kernel allows",
-				  prog->aux->id);
-		return err;
-	case -EBUSY:
-		xdpctl_extack_fmt(req->extack,
-				  "the main function of program %u is replaced by another program, and the kernel lets nobody see the verdicts of that",
-				  prog->aux->id);
-		return -EOPNOTSUPP;
-	default:
-		xdpctl_extack_fmt(req->extack,
-				  "the kernel does not let the meter count the verdicts of program %u (error %d)",
-				  prog->aux->id, err);
-		return -EOPNOTSUPP;
-	}
-}
-
-static int check_traceable(struct xdpctl_req *req, const struct bpf_prog *prog)
-{
-	if (!prog->aux->btf || !prog->aux->func_info_cnt)
-		xdpctl_extack_fmt(req->extack,
-				  "the meter is for programs with BTF, and program %u has none",
-				  prog->aux->id);
-	else if (!prog->jited)
-		xdpctl_extack_fmt(req->extack,
-				  "the meter is for programs in machine code, and the kernel interprets program %u",
-				  prog->aux->id);
-	else
-		return 0;
-	return -EOPNOTSUPP;
-}
 
 /* The program that the host runs for a netdev, or NULL. */
 static struct bpf_prog *host_prog(const struct net_device *dev)
@@ -388,24 +153,27 @@ static struct xdpctl_tap *tap_again(struct xdpctl_meter *m,
 static struct xdpctl_tap *tap_make(struct xdpctl_req *req,
 				   struct xdpctl_meter *m, struct file *prog)
 {
-	struct tap_job job = { .meter = m, .target = prog };
-	struct bpf_prog *target = xdpctl_file_prog(prog);
+	struct xdpctl_fexit what = {
+		.target = prog,
+		.dev = m->dev,
+		.map = m->map,
+		.n_queues = m->n_queues,
+	};
 	struct xdpctl_tap *tap;
-	int err;
+	struct file *link;
 
-	err = check_traceable(req, target);
-	if (err)
-		return ERR_PTR(err);
 	tap = kzalloc(sizeof(*tap), GFP_KERNEL);
-	if (!tap)
-		return ERR_PTR(tap_refused(req, target, -ENOMEM));
-	err = xdpctl_in_worker(tap_work, &job);
-	if (err) {
-		kfree(tap);
-		return ERR_PTR(tap_refused(req, target, err));
+	if (!tap) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
+		return ERR_PTR(-ENOMEM);
 	}
-	tap->link = job.link;
-	tap->prog = target;
+	link = xdpctl_fexit_new(req, &what);
+	if (IS_ERR(link)) {
+		kfree(tap);
+		return ERR_CAST(link);
+	}
+	tap->link = link;
+	tap->prog = xdpctl_file_prog(prog);
 	tap->meter = m;
 	tap->refs = 1;
 	return tap;
@@ -487,7 +255,7 @@ void xdpctl_tap_free(struct xdpctl_tap *tap)
 	}
 	if (--tap->refs)
 		return;
-	xdpctl_in_worker(tap_unlink, tap->link);
+	xdpctl_fexit_free(tap->link);
 	kfree(tap);
 }
 
@@ -499,7 +267,7 @@ static int map_work(void *arg)
 	union bpf_attr attr = {
 		.map_type = BPF_MAP_TYPE_PERCPU_ARRAY,
 		.key_size = sizeof(u32),
-		.value_size = sizeof(struct counters),
+		.value_size = sizeof(struct xdpctl_counters),
 		.max_entries = m->n_queues + 1,
 		.map_name = "xdpctl_meter",
 	};
@@ -817,7 +585,7 @@ bool xdpctl_meter_read(const struct xdpctl_dev *xd, u32 queue,
 {
 	bool all = queue == XDPCTL_QUEUE_ALL;
 	struct xdpctl_meter *m = xd->meter;
-	const struct counters *c;
+	const struct xdpctl_counters *c;
 	struct bpf_map *map;
 	u32 i, kind;
 	int cpu;
