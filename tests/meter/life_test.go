@@ -132,8 +132,8 @@ func TestRounds(t *testing.T) {
 // TestForeign meters a program that somebody else attached, which others then
 // replace behind our back, by themselves and by one that was there before.
 func TestForeign(t *testing.T) {
-	b := newBed(t)
 	quiet(t)
+	b := newBed(t)
 	p, other := newProg(t, nil), newProg(t, nil)
 	flags := uint32(unix.XDP_FLAGS_DRV_MODE)
 	b.must(b.right.SetXDP("rx", p.FD(), flags))

@@ -32,8 +32,9 @@ const (
 	queues = 4
 	// port is where the frames go, so that no others are counted.
 	port = 4747
-	// patience is how long the kernel may take for what it defers.
-	patience = 20 * time.Second
+	// patience is how long the kernel may take for what it defers; the debug
+	// kernel takes long.
+	patience = 60 * time.Second
 	// xdpFrags and devBound are flags of BPF_PROG_LOAD.
 	xdpFrags = unix.BPF_F_XDP_HAS_FRAGS
 	devBound = 1 << 6
