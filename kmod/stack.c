@@ -148,10 +148,12 @@ static int array_set(struct xdpctl_req *req, struct xdpctl_queues *q, u32 slot,
 {
 	int err = xdpctl_prog_array_set(q->array, slot, file);
 
-	if (err == -EINVAL)
+	if (err == -EINVAL) {
 		NL_SET_ERR_MSG(req->extack,
 			       "the kernel does not let the dispatcher call the program");
-	else if (err)
+		return -EOPNOTSUPP;
+	}
+	if (err)
 		NL_SET_ERR_MSG(req->extack,
 			       "the program cannot be entered into the dispatcher");
 	return err;
@@ -163,23 +165,30 @@ static struct xdpctl_queues *queues_new(struct xdpctl_req *req, u32 n,
 {
 	struct xdpctl_queues *q;
 	struct file *file;
+	int err;
 
 	q = kvzalloc(struct_size(q, slot, n), GFP_KERNEL_ACCOUNT);
-	if (!q)
+	if (!q) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
 		return ERR_PTR(-ENOMEM);
+	}
 	q->n = n;
 	file = xdpctl_prog_array_new(n + 1);
-	if (IS_ERR(file))
-		goto err;
-	q->array = file;
-	/* first, since it decides what else the array takes */
-	if (array_set(req, q, c->queue, c->file)) {
-		file = ERR_PTR(-EOPNOTSUPP);
+	if (IS_ERR(file)) {
+		NL_SET_ERR_MSG(req->extack,
+			       "the program array cannot be made");
+		err = PTR_ERR(file);
 		goto err;
 	}
+	q->array = file;
+	/* first, since it decides what else the array takes */
+	err = array_set(req, q, c->queue, c->file);
+	if (err)
+		goto err;
 	file = xdpctl_dispatcher_load(q->array, n, c->prog);
 	if (IS_ERR(file)) {
 		NL_SET_ERR_MSG(req->extack, "the dispatcher cannot be loaded");
+		err = PTR_ERR(file);
 		goto err;
 	}
 	q->dispatcher = file;
@@ -187,7 +196,7 @@ static struct xdpctl_queues *queues_new(struct xdpctl_req *req, u32 n,
 
 err:
 	queues_free(q);
-	return ERR_CAST(file);
+	return ERR_PTR(err);
 }
 
 /* Adds to, or replaces in, the queues that are there. */
