@@ -17,17 +17,23 @@
 
 static void slot_clear(struct xdpctl_stack_slot *slot)
 {
-	if (slot->file)
-		fput(slot->file);
-	memset(slot, 0, sizeof(*slot));
+	struct file *old = slot->file;
+
+	WRITE_ONCE(slot->file, NULL);
+	slot->required = (struct xdpctl_required){};
+	if (old)
+		fput(old);
 }
 
-/* Takes over a reference to the file of @c. */
+/* Takes a reference to the file of @c. Who looks meanwhile finds a program. */
 static void slot_set(struct xdpctl_stack_slot *slot, const struct xdpctl_change *c)
 {
-	slot_clear(slot);
+	struct file *old = slot->file;
+
 	slot->required = c->required;
 	WRITE_ONCE(slot->file, get_file(c->file));
+	if (old)
+		fput(old);
 }
 
 static void queues_free(struct xdpctl_queues *q)
