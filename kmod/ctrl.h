@@ -27,6 +27,7 @@ struct workqueue_struct;
  * @net: netns whose netdevs are meant
  * @extack: where a refusal says why; NULL at the map door
  * @info: the generic netlink request, for NLM_F_ECHO; NULL at the map door
+ * @skb: its message, for what the sender may do; NULL at the map door
  * @nowait: RTNL must not be waited for, since a lock that nests inside it is
  *	held; an operation that cannot go on without returns -EAGAIN, and the
  *	door waits in a safe place and calls again
@@ -36,6 +37,7 @@ struct xdpctl_req {
 	struct net *net;
 	struct netlink_ext_ack *extack;
 	struct genl_info *info;
+	const struct sk_buff *skb;
 	bool nowait;
 	struct file *file;
 };

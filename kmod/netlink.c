@@ -418,6 +418,7 @@ int xdpctl_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 		.net = genl_info_net(info),
 		.extack = info->extack,
 		.info = info,
+		.skb = skb,
 	};
 	struct sk_buff *reply;
 	u64 flags = 0;
@@ -458,6 +459,7 @@ int xdpctl_nl_del_doit(struct sk_buff *skb, struct genl_info *info)
 		.net = genl_info_net(info),
 		.extack = info->extack,
 		.info = info,
+		.skb = skb,
 	};
 	int err;
 

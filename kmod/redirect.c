@@ -12,6 +12,7 @@
  *   without a program, so rings come first.
  */
 #include <linux/netdevice.h>
+#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
 #include "attr.h"
@@ -84,8 +85,31 @@ static bool needs_placeholder(struct net_device *dev)
 	       !(features & XDPCTL_XDP_ACT_NDO_XMIT);
 }
 
-/* Undoes what @r says, but for the placeholder. */
-static void redirect_restore(struct net_device *dev,
+/*
+ * A veth in another netns is somebody else's, perhaps. Both who sends a netlink
+ * message and who opened its socket must be allowed to change that. @req is NULL
+ * if nobody asks.
+ */
+static bool may_change_peer(const struct xdpctl_req *req,
+			    const struct net_device *dev,
+			    const struct net_device *peer)
+{
+	struct user_namespace *owner = dev_net(peer)->user_ns;
+
+	if (net_eq(dev_net(dev), dev_net(peer)))
+		return true;
+	if (!req)
+		return false;
+	return req->skb ? netlink_ns_capable(req->skb, owner, CAP_NET_ADMIN) :
+			  ns_capable(owner, CAP_NET_ADMIN);
+}
+
+/*
+ * Undoes what @r says, but for the placeholder, and for a peer that is out of
+ * reach now: it was moved to another netns.
+ */
+static void redirect_restore(const struct xdpctl_req *req,
+			     struct net_device *dev,
 			     const struct xdpctl_redirect *r)
 {
 	struct net_device *peer;
@@ -97,11 +121,13 @@ static void redirect_restore(struct net_device *dev,
 	peer = veth_peer(dev);
 	if (!peer)	/* both are going */
 		return;
+	xdpctl_rings_restore(dev, XDPCTL_RINGS_RX, &r->queues);
+	if (!may_change_peer(req, dev, peer))
+		return;
 	if (r->gro) {
 		peer->wanted_features &= ~NETIF_F_GRO;
 		netdev_update_features(peer);
 	}
-	xdpctl_rings_restore(dev, XDPCTL_RINGS_RX, &r->queues);
 	xdpctl_rings_restore(peer, XDPCTL_RINGS_RX, &r->rings);
 }
 
@@ -121,12 +147,11 @@ static int check_peer(struct xdpctl_req *req, const struct net_device *dev,
 	return 0;
 }
 
-/* A veth in another netns is somebody else's, perhaps. */
-static int may_change_peer(struct xdpctl_req *req, const struct net_device *dev,
-			   const struct net_device *peer)
+static int check_peer_netns(const struct xdpctl_req *req,
+			    const struct net_device *dev,
+			    const struct net_device *peer)
 {
-	if (net_eq(dev_net(dev), dev_net(peer)) ||
-	    ns_capable(dev_net(peer)->user_ns, CAP_NET_ADMIN))
+	if (may_change_peer(req, dev, peer))
 		return 0;
 	xdpctl_extack_fmt(req->extack,
 			  "the peer %s of the veth must be changed, which takes CAP_NET_ADMIN in its network namespace",
@@ -169,7 +194,7 @@ static int veth_prepare(struct xdpctl_req *req, struct net_device *dev,
 	/* A program that has NAPI there may go. */
 	gro = !(peer->features & NETIF_F_GRO);
 	if (gro || num > peer->real_num_rx_queues) {
-		err = may_change_peer(req, dev, peer);
+		err = check_peer_netns(req, dev, peer);
 		if (err)
 			return err;
 	}
@@ -233,7 +258,7 @@ static int prepare(struct xdpctl_req *req, struct net_device *dev, u32 num,
 		err = -EOPNOTSUPP;
 	}
 	if (err)
-		redirect_restore(dev, r);
+		redirect_restore(req, dev, r);
 	return err;
 }
 
@@ -322,7 +347,7 @@ static int redirect_on(struct xdpctl_req *req, struct xdpctl_dev *xd, u32 num,
 	return 0;
 
 err_restore:
-	redirect_restore(s->xd->dev, &done);
+	redirect_restore(req, s->xd->dev, &done);
 err_off:
 	if (first)
 		redirect_off(s);
@@ -343,7 +368,7 @@ static int redirect_undo(struct xdpctl_req *req, struct xdpctl_dev *xd)
 		if (err)
 			return err;
 	}
-	redirect_restore(s->xd->dev, &s->redirect);
+	redirect_restore(req, s->xd->dev, &s->redirect);
 	redirect_off(s);
 	return 0;
 }
@@ -429,6 +454,6 @@ void xdpctl_redirect_dev_del(struct xdpctl_settings *s)
 	if (!s->redirect.on)
 		return;
 	if (s->xd->dev->reg_state == NETREG_REGISTERED)
-		redirect_restore(s->xd->dev, &s->redirect);
+		redirect_restore(NULL, s->xd->dev, &s->redirect);
 	redirect_off(s);
 }

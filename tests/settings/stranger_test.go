@@ -25,8 +25,8 @@ const strangerEnv = "XDPCTL_STRANGER"
 func isStranger() bool { return os.Getenv(strangerEnv) != "" }
 
 // stranger is the process of a user who is root in a user and network namespace
-// of his own: at each line of input it sets up the netdev out and says what
-// came of it.
+// of his own: at each line of input, which is a number of rings and a netdev, it
+// sets up the netdev, or undoes it for 0 rings, and says what came of it.
 func stranger() int {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
@@ -36,7 +36,12 @@ func stranger() int {
 	return 0
 }
 
-func strangerTry(dev string) string {
+func strangerTry(line string) string {
+	var dev string
+	var rings uint32
+	if _, err := fmt.Sscan(line, &rings, &dev); err != nil {
+		return err.Error()
+	}
 	l, err := net.InterfaceByName(dev)
 	if err != nil {
 		return err.Error()
@@ -46,7 +51,7 @@ func strangerTry(dev string) string {
 		return err.Error()
 	}
 	defer c.Close()
-	err = c.Attr().Update(context.Background(), &family.AttrKey{Ifindex: uint32(l.Index)}, redirect(1, 0), family.UpdateAny)
+	err = c.Attr().Update(context.Background(), &family.AttrKey{Ifindex: uint32(l.Index)}, redirect(rings, 0), family.UpdateAny)
 	var e *family.Error
 	switch {
 	case err == nil:
@@ -93,9 +98,9 @@ func TestStranger(t *testing.T) {
 	if got := line(); got != "ready" {
 		t.Fatalf("the stranger says %q", got)
 	}
-	ask := func(what, want string) {
+	ask := func(rings int, what, want string) {
 		t.Helper()
-		fmt.Fprintln(in, "out")
+		fmt.Fprintln(in, rings, "out")
 		if got := line(); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
@@ -103,11 +108,21 @@ func TestStranger(t *testing.T) {
 
 	w.ns.AddVeth("far", "out", testutil.VethOptions{})
 	run(t, w.ns, "ip", "link", "set", "out", "netns", fmt.Sprint(cmd.Process.Pid))
-	ask("a peer that lacks GRO", fmt.Sprintf("%v: the peer far of the veth must be changed, which takes CAP_NET_ADMIN in its network namespace", unix.EPERM))
+	ask(1, "a peer that lacks GRO", fmt.Sprintf("%v: the peer far of the veth must be changed, which takes CAP_NET_ADMIN in its network namespace", unix.EPERM))
 	if gro(t, w.ns, "far") {
 		t.Error("GRO of the peer is on")
 	}
 	run(t, w.ns, "ethtool", "-K", "far", "gro", "on")
-	ask("a peer that has GRO", "done")
+	ask(1, "a peer that has GRO", "done")
 	w.ns.Del("far") // and the other end with its setting
+
+	// A setting that was made here and moves there with its netdev.
+	w.ns.AddVeth("far", "out", testutil.VethOptions{})
+	w.must(w.update(w.doors[0], int(w.ns.Index("out")), redirect(1, 0)))
+	run(t, w.ns, "ip", "link", "set", "out", "netns", fmt.Sprint(cmd.Process.Pid))
+	ask(0, "undo what was done to the peer", "done")
+	if !gro(t, w.ns, "far") {
+		t.Error("GRO of the peer is off again")
+	}
+	w.ns.Del("far")
 }
