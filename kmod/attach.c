@@ -575,12 +575,16 @@ struct xdpctl_attachment *xdpctl_attach(struct xdpctl_req *req, u32 ifindex,
 	int err = -ENODEV;
 
 	lockdep_assert_held(&xdpctl_change_mutex);
-	if (!try_module_get(THIS_MODULE))
+	if (!try_module_get(THIS_MODULE)) {
+		NL_SET_ERR_MSG(req->extack, "the module is being unloaded");
 		goto err_attaching;
+	}
 	err = -ENOMEM;
 	a = kzalloc(sizeof(*a), GFP_KERNEL);
-	if (!a)
+	if (!a) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
 		goto err_module;
+	}
 	if (meter)
 		tap = xdpctl_tap_new(req, meter, top);
 	if (IS_ERR(tap)) {

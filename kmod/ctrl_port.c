@@ -201,9 +201,11 @@ static struct xdpctl_ports *ports_make(struct xdpctl_req *req)
 	ASSERT_RTNL();
 	if (xn->ports)
 		return xn->ports;
-	p = kvzalloc(sizeof(*p), GFP_KERNEL);
-	if (!p)
+	p = kvzalloc(sizeof(*p), GFP_KERNEL_ACCOUNT);
+	if (!p) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
 		return ERR_PTR(-ENOMEM);
+	}
 	err = xdpctl_in_worker(maps_make, p);
 	if (err) {
 		kvfree(p);
@@ -218,14 +220,17 @@ static struct xdpctl_ports *ports_make(struct xdpctl_req *req)
 
 /* Bindings */
 
-static struct xdpctl_binding *binding_new(u32 port)
+static struct xdpctl_binding *binding_new(struct xdpctl_req *req, u32 port)
 {
 	struct xdpctl_binding *b;
 
-	if (!try_module_get(THIS_MODULE))
+	if (!try_module_get(THIS_MODULE)) {
+		NL_SET_ERR_MSG(req->extack, "the module is being unloaded");
 		return ERR_PTR(-ENODEV);
+	}
 	b = kzalloc(sizeof(*b), GFP_KERNEL);
 	if (!b) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
 		module_put(THIS_MODULE);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -436,7 +441,7 @@ static int bind(struct xdpctl_req *req, u32 port, u32 ifindex, u64 flags)
 	p = ports_make(req);
 	if (IS_ERR(p))
 		return PTR_ERR(p);
-	b = holder ? holder->binding : binding_new(port);
+	b = holder ? holder->binding : binding_new(req, port);
 	if (IS_ERR(b))
 		return PTR_ERR(b);
 	err = ports_set(p, port, ifindex);

@@ -395,8 +395,10 @@ static int check_required(struct xdpctl_req *req, struct xdpctl_change *c,
 	if (!c->required.present)
 		return 0;
 	names = kmalloc(NAMES_MAX, GFP_KERNEL);
-	if (!names)
+	if (!names) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
 		return -ENOMEM;
+	}
 	xdpctl_caps_able(dev, true, &able);
 	generic = mode != XDPCTL_MODE_NATIVE &&
 		  !lacks(names, &c->required, &able);
