@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -267,6 +268,12 @@ func programs(w *world, name string, via door, judge *judge, dev uint32) []*subj
 			return err
 		}})
 	}
+	return through(name, via, list)
+}
+
+// through are subjects by the name of their door, which is opened anew for each
+// failure if it has to be.
+func through(name string, via door, list []*subject) []*subject {
 	fresh, _ := via.(*freshDoor)
 	for _, s := range list {
 		s.name = name + " " + s.name
@@ -459,6 +466,12 @@ func TestFaults(t *testing.T) {
 		maps := w.maps()
 		enter(w.ns, programs(w, "map", maps, judge, dev))
 		enter(w.ns, firstLooks(w, maps))
+		w.withBTF()
+		for name, via := range map[string]door{"netlink": fresh, "map": maps} {
+			sf := &settingFaults{world: w, judge: judge, via: via, dev: dev}
+			enter(w.ns, through(name, via, slices.Concat(sf.settings(), sf.queues(), sf.ports())))
+		}
+		enter(w.ns, []*subject{firstPort(t, judge.g.Family)})
 		w.ns.Del(ctlName)
 		enter(there.ns, netdevs(w, there, judge))
 		newNetNS().run(t, f)

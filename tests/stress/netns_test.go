@@ -44,10 +44,8 @@ func newMortal(t *testing.T, y *tally, progs *world, genl uint16) *mortal {
 	return m
 }
 
-// fill attaches a program to every netdev, through one door and the other. The
-// socket, which holds the namespace, is closed.
+// fill attaches a program to every netdev, through one door and the other.
 func (m *mortal) fill() {
-	defer m.netlk.g.Close()
 	for i, dev := range m.devs {
 		via := door(m.netlk)
 		if i%2 == 1 {
@@ -55,6 +53,29 @@ func (m *mortal) fill() {
 		}
 		if err := via.set(dev, change{prog: m.pass, how: family.UpdateNoexist}); err != nil {
 			m.Errorf("attach to netdev %d of a new namespace: %v", dev, err)
+		}
+	}
+}
+
+// settle turns settings on, gives a queue its own program, and binds ports, all of
+// which go with the namespace.
+func (m *mortal) settle() {
+	for i, dev := range m.devs {
+		via := door(m.netlk)
+		if i%2 == 1 {
+			via = m.maps
+		}
+		for _, s := range settings() {
+			err := s.turn(via, dev, 1)
+			if native := dev != m.devs[3]; native != (err == nil) && s != meter || s == meter && err != nil {
+				m.Errorf("turn %s of netdev %d on in a new namespace: %v", s.name, dev, err)
+			}
+		}
+		if err := queueSet(via, dev, 0, family.UpdateNoexist, m.drop); err != nil {
+			m.Errorf("give queue 0 of netdev %d a program in a new namespace: %v", dev, err)
+		}
+		if err := bindPort(via, uint32(10+i), dev, family.UpdateNoexist); err != nil {
+			m.Errorf("bind netdev %d in a new namespace: %v", dev, err)
 		}
 	}
 }
@@ -97,6 +118,19 @@ func (m *mortal) outside() error {
 		if err := m.tally.check("delete", m.maps.del(m.devs[1]), unix.EXDEV, unix.ENODEV); err != nil {
 			return err
 		}
+		for what, err := range map[string]error{
+			"setting":        meter.turn(m.maps, m.devs[0], 0),
+			"delete setting": m.maps.drop(attr, key{m.devs[1]}),
+			"queue":          m.maps.drop(prog, key{m.devs[2], 0}),
+			"port":           bindPort(m.maps, 1, m.devs[3], family.UpdateAny),
+		} {
+			if err == nil {
+				return fmt.Errorf("%s changed from another namespace", what)
+			}
+			if err := m.tally.check(what, err, unix.EXDEV, unix.ENODEV); err != nil {
+				return err
+			}
+		}
 		_, err = m.maps.get(caps, m.devs[0], 0)
 		if err := m.tally.check("get", err, unix.ENOENT, unix.ENODEV); err != nil {
 			return err
@@ -133,18 +167,25 @@ func (m *mortal) end(other *testutil.NetNS) {
 func TestNetNS(t *testing.T) {
 	stress(t, func(t *testing.T) {
 		y := newTally()
-		w := newWorld(t)
+		w := newWorld(t).withBTF()
+		refs := moduleRefs(t)
 		genl := w.netlink().g.Family
 		links := len(testutil.XDPLinks(t))
-		done := newCrew(t).times(rounds(t, 6), func(int) {
+		done := newCrew(t).times(rounds(t, 6), func(i int) {
 			m := newMortal(t, y, w, genl)
 			m.ns.Do(m.fill)
+			if i%2 == 1 {
+				m.ns.Do(m.settle)
+			}
+			m.netlk.g.Close()
 			m.end(w.ns)
 		})
 		testutil.Eventually(t, deferred, "the attachments to go", func() bool {
 			return len(testutil.XDPLinks(t)) == links
 		})
+		references(t, refs)
 		y.report(t, done, "iterate: ok", "iterate: ENODEV", "update: EXDEV", "delete: EXDEV", "get: ok",
-			"programs seen: 4")
+			"setting: EXDEV", "delete setting: EXDEV", "queue: EXDEV", "port: EXDEV",
+			"programs seen: 4", "programs seen: 8")
 	})
 }

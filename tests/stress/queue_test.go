@@ -203,7 +203,7 @@ func TestQueueNetdev(t *testing.T) {
 			if i%2 == 1 {
 				w.must(meter.turn(f.judge(), uint32(out), 1))
 			}
-			window(30 * time.Millisecond)
+			window(80 * time.Millisecond)
 			w.ns.Del([]string{"out", "far"}[i/2%2])
 		})
 		c.halt()

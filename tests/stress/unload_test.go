@@ -5,6 +5,7 @@ package stress
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type unloading struct {
 	pass, drop *testutil.Prog
 	dev, dev2  uint32 // netdevs that have a program at times
 	calm       uint32 // a netdev that never has one
+	held       uint32 // a netdev for everything else
 }
 
 // kernelDoor is the netlink door through a socket that outlives the module,
@@ -214,6 +216,54 @@ func (u *unloading) updater() error {
 	return nil
 }
 
+// holders are what else holds the module, each with what sets it and undoes it.
+func (u *unloading) holders() map[string][2]func(d *kernelDoor) error {
+	h := make(map[string][2]func(d *kernelDoor) error)
+	for _, s := range settings() {
+		h[s.name] = [2]func(d *kernelDoor) error{
+			func(d *kernelDoor) error { return s.turn(d, u.held, 1) },
+			func(d *kernelDoor) error { return s.turn(d, u.held, 0) },
+		}
+	}
+	h["queue"] = [2]func(d *kernelDoor) error{
+		func(d *kernelDoor) error { return queueSet(d, u.held, 0, family.UpdateNoexist, u.pass) },
+		func(d *kernelDoor) error { return d.drop(prog, key{u.held, 0}) },
+	}
+	h["port"] = [2]func(d *kernelDoor) error{
+		func(d *kernelDoor) error { return bindPort(d, 3, u.held, family.UpdateNoexist) },
+		func(d *kernelDoor) error { return d.drop(port, key{3}) },
+	}
+	return h
+}
+
+// holder sets one thing after the other and undoes it. Meanwhile the module
+// cannot be unloaded.
+func (u *unloading) holder(d *kernelDoor) func() error {
+	holders, n := u.holders(), 0
+	names := slices.Sorted(maps.Keys(holders))
+	return func() error {
+		n++
+		name := names[n%len(names)]
+		err := holders[name][0](d)
+		if err := u.tally.check("hold by "+name, err, append(goneErrnos, unix.ENODEV)...); err != nil {
+			return err
+		}
+		if err != nil {
+			pause(5 * time.Millisecond)
+			_, err := d.gone(err)
+			return err
+		}
+		if err := testutil.TryUnloadModule(); !errors.Is(err, unix.EAGAIN) {
+			return fmt.Errorf("unload the module while it is held by %s: %w", name, err)
+		}
+		if err := holders[name][1](d); err != nil {
+			return fmt.Errorf("undo %s of a module that is held: %w", name, err)
+		}
+		pause(100 * time.Millisecond)
+		return nil
+	}
+}
+
 // withoutModprobe keeps the kernel from loading modules by itself, which costs
 // a process each time that somebody asks for the module.
 func withoutModprobe(t *testing.T) {
@@ -256,6 +306,8 @@ func TestUnload(t *testing.T) {
 		withoutModprobe(t)
 		dev, dev2 := u.ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
 		u.dev, u.dev2, u.calm = uint32(dev), uint32(dev2), uint32(u.ns.AddDummy("dummy0"))
+		held, _ := u.ns.AddVeth("veth2", "veth3", testutil.VethOptions{})
+		u.held = uint32(held)
 		fixed := u.ns.AddControl(ctlName)
 		var before *mapDoor
 		var err error
@@ -270,6 +322,7 @@ func TestUnload(t *testing.T) {
 		c.loop(u.ns, u.reader(u.netlink()))
 		c.loop(u.ns, u.reader(u.netlink()))
 		c.loop(u.ns, u.attacher(u.netlink()))
+		c.loop(u.ns, u.holder(u.netlink()))
 		c.loop(u.ns, func() error {
 			dead := unloaded.Load()
 			_, _, err := before.walk(caps)
@@ -297,7 +350,8 @@ func TestUnload(t *testing.T) {
 		c.halt()
 		u.tally.report(t, done, "rmmod: ok", "rmmod: EAGAIN", "netlink get: ok", "netlink get: ENOENT",
 			"netlink dump: ok", "netlink dump: ENOENT", "netlink attach: ok", "netlink attach: ENOENT",
-			"map create: ok", "map attach: ok", "map iterate: ok", "map iterate: ENODEV", "old map: ENODEV", "control device: ok")
+			"map create: ok", "map attach: ok", "map iterate: ok", "map iterate: ENODEV", "old map: ENODEV", "control device: ok",
+			"hold by redirect: ok", "hold by meter: ok", "hold by queue: ok", "hold by port: ok")
 		for tb := range before.fd {
 			if !unloaded.Load() {
 				break
