@@ -26,6 +26,7 @@ func makeItFail() error {
 type chance struct {
 	*world
 	dev   uint32
+	dev2  uint32 // for what is no program of a whole netdev
 	genl  uint16
 	tally *tally
 }
@@ -71,7 +72,35 @@ func (ch *chance) changer(name string, open func() (door, func(), error)) func()
 		if err := ch.may(name+" get", err, unix.ENOENT); err != nil {
 			return err
 		}
-		return ch.may(name+" detach", via.del(ch.dev), unix.ENOENT)
+		if err := ch.may(name+" detach", via.del(ch.dev), unix.ENOENT); err != nil {
+			return err
+		}
+		return ch.others(name, via, n)
+	}
+}
+
+// others changes one of everything else on a netdev of its own, and undoes it.
+func (ch *chance) others(name string, via door, n int) error {
+	list := settings()
+	switch i := n % (len(list) + 2); i {
+	case len(list):
+		if err := ch.may(name+" queue", queueSet(via, ch.dev2, 0, family.UpdateAny, ch.other)); err != nil {
+			return err
+		}
+		return ch.may(name+" delete queue", via.drop(prog, key{ch.dev2, 0}), unix.ENOENT)
+	case len(list) + 1:
+		// The other door may have given the netdev its port.
+		number := uint32(len(name))
+		if err := ch.may(name+" port", bindPort(via, number, ch.dev2, family.UpdateAny), unix.EBUSY); err != nil {
+			return err
+		}
+		return ch.may(name+" free port", via.drop(port, key{number}), unix.ENOENT)
+	default:
+		// GRO of the peer of a veth fails with no more than that.
+		if err := ch.may(name+" "+list[i].name, list[i].turn(via, ch.dev2, 1), unix.EOPNOTSUPP); err != nil {
+			return err
+		}
+		return ch.may(name+" "+list[i].name+" off", list[i].turn(via, ch.dev2, 0))
 	}
 }
 
@@ -117,9 +146,10 @@ func TestFaultsRace(t *testing.T) {
 		if !enableFaults(t) {
 			return
 		}
-		w := newWorld(t)
+		w := newWorld(t).withBTF()
 		judge := w.judge()
-		ch := &chance{world: w, dev: w.veth("veth"), genl: judge.g.Family, tally: newTally()}
+		refs := moduleRefs(t)
+		ch := &chance{world: w, dev: w.veth("veth"), dev2: w.veth("second"), genl: judge.g.Family, tally: newTally()}
 		setFault(t, "failslab/task-filter", "Y")
 		setFault(t, "failslab/times", "-1")
 		setFault(t, "failslab/probability", "2")
@@ -144,7 +174,8 @@ func TestFaultsRace(t *testing.T) {
 		done := c.times(rounds(t, 30), func(int) { time.Sleep(200 * time.Millisecond) })
 		c.halt()
 		ch.tally.report(t, done, "netlink attach: ok", "netlink attach: ENOMEM", "map attach: ok", "map attach: ENOMEM",
-			"netlink detach: ok", "map detach: ok", "netlink walk: ok", "map walk: ok")
+			"netlink detach: ok", "map detach: ok", "netlink walk: ok", "map walk: ok",
+			"netlink meter: ok", "map meter: ok", "netlink queue: ok", "map queue: ok", "netlink port: ok", "map port: ok")
 		setFault(t, "failslab/probability", "0")
 		if err := w.indexed(judge); err != nil {
 			t.Error(err)
@@ -155,5 +186,17 @@ func TestFaultsRace(t *testing.T) {
 		if err := judge.del(ch.dev); err != nil {
 			t.Errorf("detach after all: %v", err)
 		}
+		// What could not be undone for want of memory can be now.
+		if err := judge.drop(attr, key{ch.dev2}); err != nil {
+			t.Errorf("delete settings after all: %v", err)
+		}
+		for tb, k := range map[*table][]key{prog: {{ch.dev2, 0}}, port: {{uint32(len("netlink"))}, {uint32(len("map"))}}} {
+			for _, k := range k {
+				if err := gone(judge.drop(tb, k)); err != nil {
+					t.Errorf("delete %s %v after all: %v", tb.name, k, err)
+				}
+			}
+		}
+		references(t, refs)
 	})
 }

@@ -123,6 +123,9 @@ func (f *settingFaults) settings() []*subject {
 			name: s.name + " off", before: all(pass, f.turn(s, 1)), after: f.is(s, 1), undo: f.is(s, 0),
 			op: func() error { return s.turn(f.via, f.dev, 0) },
 		}
+		// The core tells nobody why a feature of a netdev, here GRO of the
+		// peer, was not changed.
+		on.core = s == redirect
 		if s == meter {
 			on.undo, off.after = f.counts, f.counts
 		}

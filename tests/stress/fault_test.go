@@ -467,8 +467,9 @@ func TestFaults(t *testing.T) {
 		enter(w.ns, programs(w, "map", maps, judge, dev))
 		enter(w.ns, firstLooks(w, maps))
 		w.withBTF()
+		several, _ := w.ns.AddVeth("several", "severalp", testutil.VethOptions{Queues: 2})
 		for name, via := range map[string]door{"netlink": fresh, "map": maps} {
-			sf := &settingFaults{world: w, judge: judge, via: via, dev: dev}
+			sf := &settingFaults{world: w, judge: judge, via: via, dev: uint32(several)}
 			enter(w.ns, through(name, via, slices.Concat(sf.settings(), sf.queues(), sf.ports())))
 		}
 		enter(w.ns, []*subject{firstPort(t, judge.g.Family)})
