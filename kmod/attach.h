@@ -209,7 +209,8 @@ struct bpf_prog *xdpctl_stack_prog(const struct xdpctl_attachment *a,
 				   u32 queue);
 void xdpctl_stack_forget(struct xdpctl_attachment *a);
 void xdpctl_placeholder_drop(struct xdpctl_dev *xd);
-int xdpctl_placeholder_set(struct xdpctl_req *req, u32 ifindex, bool on);
+int xdpctl_placeholder_set(struct xdpctl_req *req,
+			   const struct net_device *dev, u32 ifindex, bool on);
 u32 xdpctl_placeholder_id(const struct net_device *dev);
 
 /* ctrl_caps.c */

@@ -470,6 +470,7 @@ static bool meter_settle(struct xdpctl_req *req, u32 ifindex,
 	rtnl_lock();
 	xd = xdpctl_dev_get(req->net, ifindex);
 	same = xd && xd->dev == t->dev && xd->meter == t->meter &&
+	       xd->dev->num_rx_queues == t->n_queues &&
 	       host_prog(xd->dev) == (t->file ? xdpctl_file_prog(t->file) : NULL);
 	if (same) {
 		*tap = xdpctl_tap_swap(m, *tap);

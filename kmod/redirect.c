@@ -269,12 +269,13 @@ static int prepare(struct xdpctl_req *req, struct net_device *dev, u32 num,
 static int placeholder(struct xdpctl_req *req, u32 ifindex,
 		       struct xdpctl_settings **s, bool on)
 {
+	const struct net_device *dev = (*s)->xd->dev;
 	int err;
 
 	lockdep_assert_held(&xdpctl_change_mutex);
 	pending = *s;
 	rtnl_unlock();
-	err = xdpctl_placeholder_set(req, ifindex, on);
+	err = xdpctl_placeholder_set(req, dev, ifindex, on);
 	rtnl_lock();
 	*s = pending;
 	pending = NULL;

@@ -450,8 +450,18 @@ static void placeholder_keep(struct xdpctl_dev *xd, struct file *file)
 	xd->placeholder = get_file(file);
 }
 
+static struct xdpctl_dev *placeholder_dev(struct xdpctl_req *req,
+					  const struct net_device *dev,
+					  u32 ifindex)
+{
+	struct xdpctl_dev *xd = xdpctl_dev_get(req->net, ifindex);
+
+	return xd && xd->dev == dev ? xd : NULL;
+}
+
 /* Puts the placeholder of a netdev into its place, if there is nothing else. */
-static int placeholder_attach(struct xdpctl_req *req, u32 ifindex,
+static int placeholder_attach(struct xdpctl_req *req,
+			      const struct net_device *dev, u32 ifindex,
 			      struct file *file)
 {
 	struct xdpctl_attachment *a;
@@ -460,7 +470,7 @@ static int placeholder_attach(struct xdpctl_req *req, u32 ifindex,
 	int err;
 
 	rtnl_lock();
-	xd = xdpctl_dev_get(req->net, ifindex);
+	xd = placeholder_dev(req, dev, ifindex);
 	if (!xd) {
 		NL_SET_ERR_MSG(req->extack, "no such netdev");
 		err = -ENODEV;
@@ -491,7 +501,8 @@ unlock:
 	return err;
 }
 
-static int placeholder_on(struct xdpctl_req *req, u32 ifindex)
+static int placeholder_on(struct xdpctl_req *req, const struct net_device *dev,
+			  u32 ifindex)
 {
 	struct xdpctl_dev *xd;
 	struct file *file;
@@ -499,7 +510,7 @@ static int placeholder_on(struct xdpctl_req *req, u32 ifindex)
 	int err;
 
 	rtnl_lock();
-	xd = xdpctl_dev_get(req->net, ifindex);
+	xd = placeholder_dev(req, dev, ifindex);
 	if (xd)
 		xdpctl_reap_dev(xd->dev);
 	is_there = xd && xd->placeholder && xd->attachment;
@@ -512,18 +523,19 @@ static int placeholder_on(struct xdpctl_req *req, u32 ifindex)
 			       "the placeholder program cannot be loaded");
 		return PTR_ERR(file);
 	}
-	err = placeholder_attach(req, ifindex, file);
+	err = placeholder_attach(req, dev, ifindex, file);
 	fput(file);
 	return err;
 }
 
-static void placeholder_off(struct xdpctl_req *req, u32 ifindex)
+static void placeholder_off(struct xdpctl_req *req,
+			    const struct net_device *dev, u32 ifindex)
 {
 	struct xdpctl_attachment *a = NULL;
 	struct xdpctl_dev *xd;
 
 	rtnl_lock();
-	xd = xdpctl_dev_get(req->net, ifindex);
+	xd = placeholder_dev(req, dev, ifindex);
 	if (xd) {
 		xdpctl_reap_dev(xd->dev);
 		if (xdpctl_placeholder_id(xd->dev))
@@ -540,7 +552,8 @@ static void placeholder_off(struct xdpctl_req *req, u32 ifindex)
 /**
  * xdpctl_placeholder_set() - keep a program on a netdev for its queues' sake
  * @req: the request
- * @ifindex: the netdev
+ * @dev: the netdev, only to compare with: it may have gone
+ * @ifindex: its ifindex, which another netdev may have by now
  * @on: whether a placeholder in native mode is to be there while there is no
  *	other program
  *
@@ -548,12 +561,13 @@ static void placeholder_off(struct xdpctl_req *req, u32 ifindex)
  * in the netns of @req if @on.
  * Return: 0 or an error, with extack.
  */
-int xdpctl_placeholder_set(struct xdpctl_req *req, u32 ifindex, bool on)
+int xdpctl_placeholder_set(struct xdpctl_req *req,
+			   const struct net_device *dev, u32 ifindex, bool on)
 {
 	lockdep_assert_held(&xdpctl_change_mutex);
 	if (on)
-		return placeholder_on(req, ifindex);
-	placeholder_off(req, ifindex);
+		return placeholder_on(req, dev, ifindex);
+	placeholder_off(req, dev, ifindex);
 	return 0;
 }
 
