@@ -219,10 +219,12 @@ func bound(via door, number, dev uint32) error {
 // ports are the subjects that bind and free ports, of a table that is there.
 func (f *settingFaults) ports() []*subject {
 	lo, number := uint32(f.ns.Index("lo")), uint32(9)
-	free := func() error {
-		err := bindPort(f.judge, 8, lo, family.UpdateAny)
-		return errors.Join(err, gone(f.judge.drop(port, key{8})), gone(f.judge.drop(port, key{number})))
-	}
+	// The table is there from the first port on.
+	free := all(
+		func() error { return gone(f.judge.drop(port, key{number})) },
+		func() error { return bindPort(f.judge, 8, lo, family.UpdateAny) },
+		func() error { return f.judge.drop(port, key{8}) },
+	)
 	bind := all(free, func() error { return bindPort(f.judge, number, f.dev, family.UpdateNoexist) })
 	return []*subject{{
 		name: "bind port", before: free, after: f.bound(number, 0), undo: f.bound(number, f.dev),
