@@ -235,16 +235,16 @@ type death struct {
 
 // deaths are those of everything but the program of a whole netdev.
 func (k *killing) deaths() []death {
-	dev, port7 := key{k.dev}, key{7}
+	dev, port7, peer := key{k.dev}, key{7}, uint64(k.ns.Index("vethp"))
 	list := []death{{
 		name: "queue", attr: family.AttrProgProgID, may: []uint64{0, uint64(k.pass.ID), uint64(k.drop.ID)},
 		order: order{Table: prog.name, Key: key{k.dev, 0}, Puts: []values{
 			{family.AttrProgFD: victimPass}, {family.AttrProgFD: victimDrop},
 		}},
 	}, {
-		name: "port", attr: family.AttrPortIfindex, may: []uint64{0, uint64(k.dev), uint64(k.dev + 1)},
+		name: "port", attr: family.AttrPortIfindex, may: []uint64{0, uint64(k.dev), peer},
 		order: order{Table: port.name, Key: port7, Puts: []values{
-			{family.AttrPortIfindex: uint64(k.dev)}, {family.AttrPortIfindex: uint64(k.dev + 1)},
+			{family.AttrPortIfindex: uint64(k.dev)}, {family.AttrPortIfindex: peer},
 		}},
 	}}
 	for _, s := range settings() {
