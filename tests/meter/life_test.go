@@ -18,12 +18,20 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
+// slower is by how much the debug kernel is.
+func slower() int {
+	if os.Getenv("VMRUN_DEBUG") != "" {
+		return 10
+	}
+	return 1
+}
+
 // rounds is how often the tests under traffic go round.
 func rounds(t *testing.T) int {
 	t.Helper()
 	s := os.Getenv("XDPCTL_ROUNDS")
 	if s == "" {
-		return 200
+		return 200 / slower()
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -81,18 +89,18 @@ func TestReplace(t *testing.T) {
 		return nil
 	})
 	var replaced int
-	stop := b.during(30, func() error {
+	stop := b.during(30/slower(), func() error {
 		replaced++
 		return b.attach([]*prog{p, other}[replaced%2], family.QueueAll, 0)
 	})
-	sent := b.send(6000, p, other)
+	sent := b.send(6000/slower(), p, other)
 	stop()
 	watched()
 	t.Logf("replaced %d times, looked %d times", replaced, looks)
 	b.counted(sent)
 	// One that is replaced by itself counts no frame twice.
-	stop = b.during(30, func() error { return b.attach(p, family.QueueAll, 0) })
-	sent.add(b.send(3000, p, other))
+	stop = b.during(30/slower(), func() error { return b.attach(p, family.QueueAll, 0) })
+	sent.add(b.send(3000/slower(), p, other))
 	stop()
 	b.counted(sent)
 	// It stays when the program goes, and goes on with the next.
