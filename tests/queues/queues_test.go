@@ -110,6 +110,7 @@ type bed struct {
 	sock  int // counts what reaches the stack
 	sll   *unix.SockaddrLinklayer
 	ctl   family.Control
+	mode  family.Mode // of what is attached; 0 is best effort, native here
 }
 
 func newBed(t *testing.T) *bed {
@@ -241,6 +242,9 @@ func (b *bed) arrive(s *sent, n uint64, progs []*prog) {
 func (b *bed) set(queue uint32, p *prog, how family.Update) error {
 	var v family.Prog
 	v.SetFD(uint32(p.FD()))
+	if b.mode != 0 {
+		v.SetMode(b.mode)
+	}
 	return b.ctl.Prog().Update(b.t.Context(), &family.ProgKey{Ifindex: b.rx, Queue: queue}, &v, how)
 }
 
@@ -281,9 +285,18 @@ func (b *bed) ran(what string, want map[*prog][]int, stack bool) {
 	}
 }
 
-// TestQueues goes through the rules of precedence.
+// TestQueues goes through the rules of precedence, in the driver and in the core.
 func TestQueues(t *testing.T) {
-	b := newBed(t)
+	for _, mode := range []family.Mode{family.ModeNative, family.ModeGeneric} {
+		t.Run(mode.String(), func(t *testing.T) {
+			b := newBed(t)
+			b.mode = mode
+			precedence(t, b)
+		})
+	}
+}
+
+func precedence(t *testing.T, b *bed) {
 	all := uint32(family.QueueAll)
 	dev, one, three := newProg(t, "dev", ebpf.AttachXDP, 0), newProg(t, "one", ebpf.AttachXDP, 0), newProg(t, "three", ebpf.AttachXDP, 0)
 

@@ -223,7 +223,7 @@ func TestRoundsNetdev(t *testing.T) {
 		}
 		n, _ := w.ns.AddVeth("out", "far", testutil.VethOptions{PeerNS: away})
 		index.Store(int64(n))
-		time.Sleep(time.Duration(i%10) * time.Millisecond)
+		time.Sleep(time.Duration(i%10*slower()) * time.Millisecond)
 		if away != nil {
 			away.Close() // takes the netdev with it, in a worker
 			testutil.Eventually(t, deferred, "the netdev to go", func() bool {

@@ -34,16 +34,21 @@ func TestMain(m *testing.M) {
 	testutil.Main(m)
 }
 
+// slower is by how much the debug kernel is.
+func slower() int {
+	if os.Getenv("VMRUN_DEBUG") != "" {
+		return 10
+	}
+	return 1
+}
+
 // rounds is how often to do what is done n times by default, on the debug kernel
 // a tenth of that.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	s := os.Getenv("XDPCTL_ROUNDS")
-	if s == "" && os.Getenv("VMRUN_DEBUG") != "" {
-		return (n + 9) / 10
-	}
 	if s == "" {
-		return n
+		return (n + slower() - 1) / slower()
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {

@@ -242,13 +242,26 @@ func (f *settingFaults) ports() []*subject {
 func firstPort(t *testing.T, genl uint16) *subject {
 	var ns *testutil.NetNS
 	var via *nlDoor
-	leave := func() error { ns.Close(); return via.g.Close() }
+	// The answer may be lost, and then nobody looks what became of it.
+	leave := func() error {
+		if via == nil {
+			return nil
+		}
+		ns.Close()
+		err := via.g.Close()
+		via = nil
+		return err
+	}
+	t.Cleanup(func() { leave() })
 	after := func(dev uint32) func() error {
 		return func() error { return errors.Join(bound(via, 0, dev), gone(via.drop(port, key{})), leave()) }
 	}
 	return &subject{
 		name: "bind first port",
 		before: func() error {
+			if err := leave(); err != nil {
+				return err
+			}
 			ns = testutil.NewNetNS(t)
 			if err := unix.Setns(ns.FD(), unix.CLONE_NEWNET); err != nil {
 				return err
