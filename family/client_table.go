@@ -72,32 +72,11 @@ func (t *clientTable[K, V, PK, PV]) Lookup(ctx context.Context, k *K, v *V) erro
 // Update implements Table. What the other side replies is not told: who wants to
 // know it looks it up.
 func (t *clientTable[K, V, PK, PV]) Update(ctx context.Context, k *K, v *V, how Update) error {
-	if how != UpdateAny && t.desc.UpdateAttr == 0 && t.set.Cmd != 0 {
-		if err := t.checkUpdate(ctx, k, how); err != nil {
-			return err
-		}
-	}
 	return t.change(ctx, t.set, func(b []byte) []byte {
 		b = PK(k).AppendAttrs(b)
 		b = t.desc.AppendUpdate(b, how)
 		return PV(v).AppendAttrs(b, true)
 	})
-}
-
-// checkUpdate does what the other side cannot be told to do, for want of an
-// attribute: to add no entry that is there, as a control map is told by flags.
-func (t *clientTable[K, V, PK, PV]) checkUpdate(ctx context.Context, k *K, how Update) error {
-	switch how {
-	case UpdateExist: // the other side refuses what is not there
-		return nil
-	case UpdateNoexist:
-		var there V
-		if t.Lookup(ctx, k, &there) != nil {
-			return nil // for the other side to say why
-		}
-		return &Error{Op: t.set.Name, Errno: syscall.EEXIST, Message: "there is an entry already"}
-	}
-	return &Error{Op: t.set.Name, Errno: syscall.ERANGE}
 }
 
 // Delete implements Table.

@@ -411,44 +411,6 @@ func TestClientUnsupported(t *testing.T) {
 	}
 }
 
-// Where the other side cannot be told how to update, the client sees to it.
-func TestClientUpdateHow(t *testing.T) {
-	there := true
-	var sent []string
-	c, _ := dialFake(t, func(r genltest.Request) [][]byte {
-		sent = append(sent, OpName(r.Body[0]))
-		if !there {
-			return [][]byte{r.Ack(unix.ENOENT, genl.AppendString(nil, unix.NLMSGERR_ATTR_MSG, "no such netdev"))}
-		}
-		return entry(r)
-	})
-	var v Attr
-	v.SetCommand(CommandSetupMD)
-	for _, tc := range []struct {
-		how   Update
-		there bool
-		errno syscall.Errno
-		sent  []string
-	}{
-		{UpdateAny, true, 0, []string{"attr-set"}},
-		{UpdateExist, true, 0, []string{"attr-set"}},
-		{UpdateExist, false, unix.ENOENT, []string{"attr-set"}},
-		{UpdateNoexist, true, unix.EEXIST, []string{"attr-get"}},
-		{UpdateNoexist, false, unix.ENOENT, []string{"attr-get", "attr-set"}},
-		{3, true, unix.ERANGE, nil},
-	} {
-		there, sent = tc.there, nil
-		var e *Error
-		err := c.Attr().Update(t.Context(), &AttrKey{7}, &v, tc.how)
-		if (err == nil) != (tc.errno == 0) || err != nil && (!errors.As(err, &e) || e.Errno != tc.errno || e.Op != "attr-set") {
-			t.Errorf("%v: got error %v, want %v", tc.how, err, tc.errno)
-		}
-		if diff := cmp.Diff(tc.sent, sent); diff != "" {
-			t.Errorf("%v: requests (-want +got):\n%s", tc.how, diff)
-		}
-	}
-}
-
 func TestClientValues(t *testing.T) {
 	c, _ := dialFake(t, entry)
 	got, err := collect(t.Context(), c)

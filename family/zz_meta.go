@@ -152,6 +152,7 @@ var AttrSetAttr = &AttrSet{
 		{ID: AttrAttrMDUsers, Name: "md-users", Kind: KindU32},
 		{ID: AttrAttrPlaceholderProgID, Name: "placeholder-prog-id", Kind: KindU32},
 		{ID: AttrAttrMDFeatures, Name: "md-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
+		{ID: AttrAttrUpdate, Name: "update", Kind: KindU32, Enum: "update"},
 	},
 }
 
@@ -230,7 +231,7 @@ var Ops = []Op{
 	{
 		Name: "attr-set", Cmd: CmdAttrSet, Set: AttrSetAttr,
 		Do: true, AdminPerm: true,
-		Request: []uint16{AttrAttrIfindex, AttrAttrCommand, AttrAttrRingsNum, AttrAttrRingsSize, AttrAttrEnableMD, AttrAttrEnableMeter, AttrAttrFD},
+		Request: []uint16{AttrAttrIfindex, AttrAttrCommand, AttrAttrRingsNum, AttrAttrRingsSize, AttrAttrEnableMD, AttrAttrEnableMeter, AttrAttrFD, AttrAttrUpdate},
 	},
 	{
 		Name: "attr-del", Cmd: CmdAttrDel, Set: AttrSetAttr,
@@ -401,6 +402,7 @@ var descs = [...]TypeDesc{
 		KeySize: 4, ValueSize: 56,
 		Set:    AttrSetAttr,
 		GetCmd: CmdAttrGet, SetCmd: CmdAttrSet, DelCmd: CmdAttrDel, NtfCmd: CmdAttrNtf,
+		UpdateAttr: 14,
 		Operations: CtrlOpGetNext | CtrlOpLookup | CtrlOpUpdate | CtrlOpDelete,
 		ReplyMask:  attrReplyMask, SetMask: attrSetMask,
 		Fields: []Field{

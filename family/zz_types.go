@@ -99,6 +99,7 @@ const (
 	AttrAttrMDUsers           uint16 = 11
 	AttrAttrPlaceholderProgID uint16 = 12
 	AttrAttrMDFeatures        uint16 = 13
+	AttrAttrUpdate            uint16 = 14
 )
 
 // Attributes of the set port, which are also the bits of Present.

@@ -225,26 +225,12 @@ static int attr_set(struct xdpctl_req *req, u32 ifindex,
 	}
 }
 
-/* Is there a meter to be turned off? */
-static bool has_meter(struct xdpctl_req *req, u32 ifindex)
-{
-	struct xdpctl_dev *xd;
-	bool has;
-
-	rtnl_lock();
-	xd = xdpctl_dev_get(req->net, ifindex);
-	has = xd && xd->meter;
-	rtnl_unlock();
-	return has;
-}
-
 /* One that cannot be undone does not keep the others from it. */
 static int attr_clear(struct xdpctl_req *req, u32 ifindex)
 {
-	int redirect, md, meter = 0;
+	int redirect, md, meter;
 
-	if (has_meter(req, ifindex))
-		meter = xdpctl_meter_set(req, ifindex, false);
+	meter = xdpctl_meter_set(req, ifindex, false);
 	md = xdpctl_md_clear(req, ifindex);
 	redirect = xdpctl_redirect_set(req, ifindex, 0, 0);
 	return meter ?: md ?: redirect;

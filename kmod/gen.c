@@ -385,6 +385,7 @@ const struct xdpctl_type_desc xdpctl_descs[XDPCTL_CTRL_TYPE_MAX + 1] = {
 		.cmd_del = XDPCTL_CMD_ATTR_DEL,
 		.cmd_ntf = XDPCTL_CMD_ATTR_NTF,
 		.pad_attr = XDPCTL_A_ATTR_PAD,
+		.update_attr = XDPCTL_A_ATTR_UPDATE,
 		.n_fields = ARRAY_SIZE(attr_fields),
 		.fields = attr_fields,
 		.ops_mask = XDPCTL_CTRL_OP_GET_NEXT |
@@ -614,6 +615,7 @@ static const struct nla_policy attr_set_policy[] = {
 	[XDPCTL_A_ATTR_ENABLE_MD] = NLA_POLICY_MAX(NLA_U32, 1),
 	[XDPCTL_A_ATTR_ENABLE_METER] = NLA_POLICY_MAX(NLA_U32, 1),
 	[XDPCTL_A_ATTR_FD] = { .type = NLA_U32 },
+	[XDPCTL_A_ATTR_UPDATE] = NLA_POLICY_MAX(NLA_U32, 2),
 };
 
 static const struct nla_policy attr_del_policy[] = {
