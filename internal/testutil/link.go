@@ -136,21 +136,32 @@ func (ns *NetNS) Up(name string) {
 	}
 }
 
+// ChannelCounts is what ethtool -l says.
+type ChannelCounts struct {
+	cmd, MaxRX, MaxTX, MaxOther, MaxCombined, RX, TX, Other, Combined uint32
+}
+
+// GetChannels is ethtool -l NAME.
+func (ns *NetNS) GetChannels(name string) ChannelCounts {
+	ns.tb.Helper()
+	ch := ChannelCounts{cmd: 0x3c} // ETHTOOL_GCHANNELS
+	var err error
+	ns.Do(func() { err = ethtool(name, unsafe.Pointer(&ch)) })
+	if err != nil {
+		ns.tb.Fatalf("read channels of %s: %v", name, err)
+	}
+	return ch
+}
+
 // Channels is ethtool -L NAME rx N tx N.
 func (ns *NetNS) Channels(name string, n int) {
 	ns.tb.Helper()
-	const set, get = 0x3d, 0x3c // ETHTOOL_SCHANNELS, ETHTOOL_GCHANNELS
-	var ch struct{ cmd, maxRX, maxTX, maxOther, maxCombined, rx, tx, other, combined uint32 }
-	ioctl := func(cmd uint32) (err error) {
-		ch.cmd = cmd
-		ns.Do(func() { err = ethtool(name, unsafe.Pointer(&ch)) })
-		return err
-	}
-	if err := ioctl(get); err != nil {
-		ns.tb.Fatalf("read channels of %s: %v", name, err)
-	}
-	ch.rx, ch.tx = uint32(n), uint32(n)
-	if err := ioctl(set); err != nil {
+	ch := ns.GetChannels(name)
+	ch.cmd = 0x3d // ETHTOOL_SCHANNELS
+	ch.RX, ch.TX = uint32(n), uint32(n)
+	var err error
+	ns.Do(func() { err = ethtool(name, unsafe.Pointer(&ch)) })
+	if err != nil {
 		ns.tb.Fatalf("set channels of %s to %d: %v", name, n, err)
 	}
 }

@@ -6,10 +6,8 @@
 package meter
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -212,15 +210,7 @@ func newBed(t *testing.T) *bed {
 	tx, rx := b.left.AddVeth("tx", "rx", testutil.VethOptions{Queues: queues, PeerNS: b.right})
 	b.rx = uint32(rx)
 	b.sll = &unix.SockaddrLinklayer{Ifindex: tx, Halen: 6}
-	var err error
-	b.left.Do(func() {
-		b.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Bind(b.fd, &unix.SockaddrLinklayer{Ifindex: tx})
-		}
-	})
-	b.must(err)
-	t.Cleanup(func() { unix.Close(b.fd) })
+	b.fd = b.left.PacketSocket(tx, 0)
 	b.open()
 	return b
 }
@@ -245,23 +235,12 @@ func (b *bed) must(err error) {
 	}
 }
 
-// frame is a UDP frame of a flow of its own, by which the sender's netdev chooses
-// the queue, and of a kind.
+// frame is a frame of a flow and of a kind.
 func frame(flow int, k kind) []byte {
-	f := make([]byte, 60)
-	copy(f, net.HardwareAddr{2, 0, 0, 0, 0, 2})
-	copy(f[6:], net.HardwareAddr{2, 0, 0, 0, 0, 1})
-	f[12] = 0x08
-	ip := f[14:]
-	ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
-	binary.BigEndian.PutUint16(ip[2:], 46)
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], uint16(1024+flow))
-	binary.BigEndian.PutUint16(ip[22:], port)
-	binary.BigEndian.PutUint16(ip[24:], 26)
-	ip[28] = byte(k)
+	f := testutil.UDPFrame(flow, port)
+	f[testutil.UDPPayload] = byte(k)
 	if k == invalid {
-		ip[28] = 0xee
+		f[testutil.UDPPayload] = 0xee
 	}
 	return f
 }

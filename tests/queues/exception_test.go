@@ -83,7 +83,7 @@ func (e *exceptions) counted(action uint32) uint64 {
 func (e *exceptions) bad(action uint32, n uint64) map[told]uint64 {
 	e.t.Helper()
 	for i := range n {
-		if err := unix.Sendto(e.fd, frame(int(i)), 0, e.sll); err != nil {
+		if err := unix.Sendto(e.fd, testutil.UDPFrame(int(i), port), 0, e.sll); err != nil {
 			e.t.Fatal(err)
 		}
 		e.sent[action]++

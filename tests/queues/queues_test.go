@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -122,8 +121,8 @@ func newBed(t *testing.T) *bed {
 	b.left.Up("tx")
 	b.right.Up("rx")
 	b.rx = uint32(rx)
-	b.fd = b.packetSocket(b.left, tx, 0)
-	b.sock = b.packetSocket(b.right, rx, unix.ETH_P_IP)
+	b.fd = b.left.PacketSocket(tx, 0)
+	b.sock = b.right.PacketSocket(rx, unix.ETH_P_IP)
 	b.sll = &unix.SockaddrLinklayer{Ifindex: tx, Halen: 6}
 	c, err := family.Dial(family.Options{NetNS: b.right.FD()})
 	if err != nil {
@@ -132,40 +131,6 @@ func newBed(t *testing.T) *bed {
 	t.Cleanup(func() { c.Close() })
 	b.ctl = c
 	return b
-}
-
-func (b *bed) packetSocket(ns *testutil.NetNS, index int, proto uint16) int {
-	b.t.Helper()
-	var fd int
-	var err error
-	ns.Do(func() {
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err == nil {
-			err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto>>8 | proto<<8, Ifindex: index})
-		}
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { unix.Close(fd) })
-	return fd
-}
-
-// frame is a UDP frame of a flow of its own, by which the sender's netdev chooses
-// the queue.
-func frame(flow int) []byte {
-	f := make([]byte, 60)
-	copy(f, net.HardwareAddr{2, 0, 0, 0, 0, 2})
-	copy(f[6:], net.HardwareAddr{2, 0, 0, 0, 0, 1})
-	f[12] = 0x08
-	ip := f[14:]
-	ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
-	binary.BigEndian.PutUint16(ip[2:], 46)
-	copy(ip[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	binary.BigEndian.PutUint16(ip[20:], uint16(1024+flow))
-	binary.BigEndian.PutUint16(ip[22:], port)
-	binary.BigEndian.PutUint16(ip[24:], 26)
-	return f
 }
 
 // stack returns how many of our frames have reached the stack since the last
@@ -211,7 +176,7 @@ func (b *bed) send(n int, progs ...*prog) *sent {
 	const window = 32
 	s := &sent{seen: map[*prog][queues]uint64{}}
 	for i := range n {
-		if err := unix.Sendto(b.fd, frame(i%500), 0, b.sll); err != nil {
+		if err := unix.Sendto(b.fd, testutil.UDPFrame(i%500, port), 0, b.sll); err != nil {
 			b.t.Fatal(err)
 		}
 		if i%window < window-1 && i < n-1 {

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 	testutil.Main(m)
 }
 
+// deferred is how long objects may take to go that the kernel frees after a grace
+// period or in a worker.
+const deferred = 20 * time.Second
+
 // slower is by how much the debug kernel is.
 func slower() int {
 	if os.Getenv("VMRUN_DEBUG") != "" {

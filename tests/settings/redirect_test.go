@@ -8,6 +8,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
@@ -122,7 +124,7 @@ func TestVethRings(t *testing.T) {
 		b := newBed(t, w, bedOptions{away: away, out: "out", far: "far"})
 		rx := func(what string, ns *testutil.NetNS, dev string, want uint32) {
 			t.Helper()
-			if got := channels(t, ns, dev).RX; got != want {
+			if got := ns.GetChannels(dev).RX; got != want {
 				t.Errorf("%s: %s has %d RX queues, want %d", what, dev, got, want)
 			}
 		}
@@ -216,12 +218,12 @@ func foreign(t *testing.T, w *world, c family.Control, b *bed, out string) {
 	w.must(err)
 	defer coll.Close()
 	l := attachXDP(t, w.ns, b.out, coll.Programs[bpf.PassProgram])
-	before := channels(t, w.ns, out)
-	if got := errno(t, w.update(c, b.out, redirect(1, 0))); got != ebusy {
+	before := w.ns.GetChannels(out)
+	if got := errno(t, w.update(c, b.out, redirect(1, 0))); got != unix.EBUSY {
 		t.Errorf("beside a program of somebody else: %v", got)
 	}
 	w.rings("refused", b.out, 0, 0)
-	if got := channels(t, w.ns, out); got != before {
+	if got := w.ns.GetChannels(out); got != before {
 		t.Errorf("refused: %+v, before %+v", got, before)
 	}
 	w.must(l.Close())

@@ -63,7 +63,7 @@ func TestRefused(t *testing.T) {
 			{"a ring too large", veth, redirect(1, 257), unix.EOPNOTSUPP, "a ring of a veth holds 256 frames"},
 			{"rings too many", wide, redirect(3, 0), unix.EOPNOTSUPP, "driver veth has at most 2 RX rings here"},
 			{"rings far too many", narrow, redirect(1<<32-1, 0), unix.EOPNOTSUPP,
-				fmt.Sprintf("driver veth has at most %d RX rings here", channels(t, w.ns, "veth7").MaxRX)},
+				fmt.Sprintf("driver veth has at most %d RX rings here", w.ns.GetChannels("veth7").MaxRX)},
 		} {
 			w.refused(tt.name, c, tt.index, tt.v, tt.errno, tt.text)
 		}
@@ -92,7 +92,7 @@ func TestVirtioRefused(t *testing.T) {
 		away := testutil.NewNetNS(t)
 		dev, _ := takeVirtio(t, w.ns, away)
 		index := w.ns.Index(dev)
-		n := channels(t, w.ns, dev).MaxCombined
+		n := w.ns.GetChannels(dev).MaxCombined
 		w.refused("rings too many", c, index, redirect(n+1, 0), unix.EOPNOTSUPP,
 			fmt.Sprintf("driver virtio_net has at most %d TX rings here", n))
 		w.refused("a ring too large", c, index, redirect(n, 1<<20), unix.EOPNOTSUPP, "a TX ring of driver virtio_net holds at most")
