@@ -109,6 +109,7 @@ struct xdpctl_swap {
  * @queue: RX queue, or XDPCTL_QUEUE_ALL
  * @mode: XDPCTL_MODE_*, 0 for best effort
  * @expected: id of the program to be replaced, or 0
+ * @n_queues: RX queues that the netdev was made with
  * @flags: BPF_ANY, BPF_NOEXIST or BPF_EXIST
  */
 struct xdpctl_change {
@@ -119,6 +120,7 @@ struct xdpctl_change {
 	u32 queue;
 	u32 mode;
 	u32 expected;
+	u32 n_queues;
 	u64 flags;
 };
 
@@ -217,8 +219,8 @@ u32 xdpctl_placeholder_id(const struct net_device *dev);
 enum xdpctl_source xdpctl_caps_features(struct net_device *dev, u64 *features);
 bool xdpctl_caps_xmit_needs_prog(const struct net_device *dev);
 bool xdpctl_caps_rx_metadata(const struct net_device *dev, u64 *features);
-void xdpctl_caps_able(struct net_device *dev, bool generic,
-		      struct xdpctl_required *able);
+int xdpctl_caps_check(struct xdpctl_req *req, const struct xdpctl_required *need,
+		      struct net_device *dev, u32 *mode);
 
 /* ctrl_prog.c */
 void xdpctl_notify_attached(struct xdpctl_req *req, u32 ifindex, u32 queue);

@@ -278,12 +278,14 @@ bool xdpctl_exception_wanted(struct net *net);
 struct sk_buff *xdpctl_exception_msg(struct net *net,
 				     const struct xdpctl_exc_event *ev);
 void xdpctl_exception_send(struct net *net, struct sk_buff *skb);
-__printf(2, 3)
-void xdpctl_extack_fmt(struct netlink_ext_ack *extack, const char *fmt, ...);
 
 /* Room for the key and for the value of any control type, in bytes. */
 #define XDPCTL_KEY_MAX		16
 #define XDPCTL_VALUE_MAX	512
+
+/* extack.c */
+__printf(2, 3)
+void xdpctl_extack_fmt(struct netlink_ext_ack *extack, const char *fmt, ...);
 
 /* ctlmap.c */
 int xdpctl_ctlmap_init(void);

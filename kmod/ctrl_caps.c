@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <linux/slab.h>
 
 #include "attach.h"
 #include "compat/xdp_features.h"
@@ -166,18 +167,12 @@ static u32 caps_actions(const struct net_device *dev, u64 features)
 	return actions;
 }
 
-/**
- * xdpctl_caps_able() - what a program can ask of a netdev
- * @dev: the netdev
- * @generic: in generic mode, else in native mode
- * @able: where it goes
- *
- * In generic mode the core does what a driver would have to. Frames that are
- * redirected there are sent by the netdev's ordinary TX, so that ndo-xmit is
- * asked of the driver all the same.
- * Context: RTNL or rcu_read_lock().
+/*
+ * What a program can ask of a netdev. In generic mode the core does what a driver
+ * would have to. Frames that are redirected there are sent by the netdev's
+ * ordinary TX, so that ndo-xmit is asked of the driver all the same.
  */
-void xdpctl_caps_able(struct net_device *dev, bool generic,
+static void caps_able(struct net_device *dev, bool generic,
 		      struct xdpctl_required *able)
 {
 	xdpctl_caps_features(dev, &able->features);
@@ -193,6 +188,78 @@ void xdpctl_caps_able(struct net_device *dev, bool generic,
 			XDPCTL_ACTION_PASS | XDPCTL_ACTION_TX |
 			XDPCTL_ACTION_REDIRECT;
 	able->rx_metadata = 0;
+}
+
+/* Room for the names of all features. */
+#define NAMES_MAX	256
+
+static void add_names(char *buf, const char *const *names, u64 bits)
+{
+	for (; *names; names++, bits >>= 1) {
+		if (!(bits & 1))
+			continue;
+		if (*buf)
+			strlcat(buf, ", ", NAMES_MAX);
+		strlcat(buf, *names, NAMES_MAX);
+	}
+}
+
+/* Names what @need has and @able has not; false if that is nothing. */
+static bool lacks(char *buf, const struct xdpctl_required *need,
+		  const struct xdpctl_required *able)
+{
+	*buf = 0;
+	add_names(buf, xdpctl_xdp_act_names, need->features & ~able->features);
+	add_names(buf, xdpctl_action_names, need->actions & ~able->actions);
+	add_names(buf, xdpctl_xdp_rx_metadata_names,
+		  need->rx_metadata & ~able->rx_metadata);
+	return *buf;
+}
+
+/**
+ * xdpctl_caps_check() - does a netdev have what a program needs?
+ * @req: the request, told what is lacking
+ * @need: what the program needs
+ * @dev: the netdev
+ * @mode: XDPCTL_MODE_*, 0 for best effort; if only one mode has it all, that is
+ *	set
+ *
+ * Context: RTNL.
+ * Return: 0 or an error.
+ */
+int xdpctl_caps_check(struct xdpctl_req *req, const struct xdpctl_required *need,
+		      struct net_device *dev, u32 *mode)
+{
+	struct xdpctl_required able = {};
+	bool native, generic;
+	char *names;
+	int err = 0;
+
+	if (!need->present)
+		return 0;
+	names = kmalloc(NAMES_MAX, GFP_KERNEL);
+	if (!names) {
+		NL_SET_ERR_MSG(req->extack, "no memory");
+		return -ENOMEM;
+	}
+	caps_able(dev, true, &able);
+	generic = *mode != XDPCTL_MODE_NATIVE && !lacks(names, need, &able);
+	native = false;
+	if (*mode != XDPCTL_MODE_GENERIC) {
+		caps_able(dev, false, &able);
+		native = !lacks(names, need, &able);
+	}
+	if (!native && !generic) {
+		xdpctl_extack_fmt(req->extack, "the netdev lacks in %s mode: %s",
+				  *mode == XDPCTL_MODE_GENERIC ? "generic" :
+								 "native",
+				  names);
+		err = -EOPNOTSUPP;
+	} else if (native != generic) {
+		*mode = native ? XDPCTL_MODE_NATIVE : XDPCTL_MODE_GENERIC;
+	}
+	kfree(names);
+	return err;
 }
 
 static void caps_features(struct net_device *dev, struct xdpctl_caps *caps)

@@ -72,26 +72,10 @@ static struct xdpctl_ports *ports_of(struct net *net)
 
 /* The maps */
 
-static int freeze(struct file *map)
-{
-	union bpf_attr attr = {};
-	int fd, err;
-
-	fd = xdpctl_fd_install(map);
-	if (fd < 0)
-		return fd;
-	attr.map_fd = fd;
-	err = kern_sys_bpf(BPF_MAP_FREEZE, &attr, sizeof(attr));
-	close_fd(fd);
-	return err;
-}
-
 static struct file *map_make(u32 type, const char *name, u32 max_entries,
 			     u32 flags)
 {
 	union bpf_attr attr = {};
-	struct file *map;
-	int err;
 
 	attr.map_type = type;
 	attr.key_size = sizeof(u32);
@@ -99,15 +83,7 @@ static struct file *map_make(u32 type, const char *name, u32 max_entries,
 	attr.max_entries = max_entries;
 	attr.map_flags = flags;
 	strscpy(attr.map_name, name, sizeof(attr.map_name));
-	map = xdpctl_map_create(&attr);
-	if (IS_ERR(map))
-		return map;
-	err = freeze(map);
-	if (err) {
-		fput(map);
-		return ERR_PTR(err);
-	}
-	return map;
+	return xdpctl_map_create_frozen(&attr);
 }
 
 /*

@@ -10,7 +10,6 @@
 #include <linux/filter.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
-#include <linux/slab.h>
 
 #include "attach.h"
 
@@ -354,73 +353,6 @@ static int change_parse(struct xdpctl_req *req, struct xdpctl_change *c,
 	return check_prog(req, c->prog);
 }
 
-/* Room for the names of all features. */
-#define NAMES_MAX	256
-
-static void add_names(char *buf, const char *const *names, u64 bits)
-{
-	for (; *names; names++, bits >>= 1) {
-		if (!(bits & 1))
-			continue;
-		if (*buf)
-			strlcat(buf, ", ", NAMES_MAX);
-		strlcat(buf, *names, NAMES_MAX);
-	}
-}
-
-/* Names what @need has and @able has not; false if that is nothing. */
-static bool lacks(char *buf, const struct xdpctl_required *need,
-		  const struct xdpctl_required *able)
-{
-	*buf = 0;
-	add_names(buf, xdpctl_xdp_act_names, need->features & ~able->features);
-	add_names(buf, xdpctl_action_names, need->actions & ~able->actions);
-	add_names(buf, xdpctl_xdp_rx_metadata_names,
-		  need->rx_metadata & ~able->rx_metadata);
-	return *buf;
-}
-
-/*
- * Does the netdev have what the program needs? With best effort it may have it in
- * one mode only, which is asked for then.
- */
-static int check_required(struct xdpctl_req *req, struct xdpctl_change *c,
-			  struct net_device *dev, u32 mode)
-{
-	struct xdpctl_required able = {};
-	bool native, generic;
-	char *names;
-	int err = 0;
-
-	if (!c->required.present)
-		return 0;
-	names = kmalloc(NAMES_MAX, GFP_KERNEL);
-	if (!names) {
-		NL_SET_ERR_MSG(req->extack, "no memory");
-		return -ENOMEM;
-	}
-	xdpctl_caps_able(dev, true, &able);
-	generic = mode != XDPCTL_MODE_NATIVE &&
-		  !lacks(names, &c->required, &able);
-	if (mode != XDPCTL_MODE_GENERIC) {
-		xdpctl_caps_able(dev, false, &able);
-		native = !lacks(names, &c->required, &able);
-	} else {
-		native = false;
-	}
-	if (!native && !generic) {
-		xdpctl_extack_fmt(req->extack, "the netdev lacks in %s mode: %s",
-				  mode == XDPCTL_MODE_GENERIC ? "generic" :
-								"native",
-				  names);
-		err = -EOPNOTSUPP;
-	} else if (!mode && native != generic) {
-		c->mode = native ? XDPCTL_MODE_NATIVE : XDPCTL_MODE_GENERIC;
-	}
-	kfree(names);
-	return err;
-}
-
 /* Is what the entry has, or has not, what @c expects? */
 static int check_entry(struct xdpctl_req *req, const struct xdpctl_change *c,
 		       const struct bpf_prog *cur)
@@ -496,6 +428,7 @@ find_changed(struct xdpctl_req *req, struct xdpctl_change *c,
 	struct xdpctl_attachment *a;
 	struct net_device *dev;
 	int mode, err;
+	u32 wanted;
 
 	ASSERT_RTNL();
 	dev = __dev_get_by_index(req->net, c->ifindex);
@@ -518,12 +451,14 @@ find_changed(struct xdpctl_req *req, struct xdpctl_change *c,
 		err = check_queue(req, c, dev);
 	if (!err && a)
 		err = check_link(req, c, a, mode);
+	wanted = a ? xdpctl_mode_to_uapi(mode) : c->mode;
 	if (!err)
-		err = check_required(req, c, dev,
-				     a ? xdpctl_mode_to_uapi(mode) : c->mode);
+		err = xdpctl_caps_check(req, &c->required, dev, &wanted);
 	if (err)
 		return ERR_PTR(err);
+	c->n_queues = dev->num_rx_queues;
 	if (!a) {
+		c->mode = wanted;
 		xdpctl_attach_begin(dev);
 		return NULL;
 	}
@@ -534,8 +469,11 @@ find_changed(struct xdpctl_req *req, struct xdpctl_change *c,
 	return a;
 }
 
-static int change_apply(struct xdpctl_req *req, struct xdpctl_change *c)
+/* @asked is kept as it is: it may have to be tried again. */
+static int change_apply(struct xdpctl_req *req,
+			const struct xdpctl_change *asked)
 {
+	struct xdpctl_change c = *asked;
 	struct bpf_prog *cur = NULL;
 	struct xdpctl_attachment *a;
 	int err;
@@ -544,11 +482,11 @@ static int change_apply(struct xdpctl_req *req, struct xdpctl_change *c)
 	err = rtnl_lock_killable();
 	if (err)
 		return err;
-	a = find_changed(req, c, &cur);
+	a = find_changed(req, &c, &cur);
 	rtnl_unlock();
 	if (IS_ERR(a))
 		return PTR_ERR(a);
-	err = xdpctl_stack_set(req, c, a, cur);
+	err = xdpctl_stack_set(req, &c, a, cur);
 	xdpctl_attach_cancel();	/* it may have failed before it attached */
 	if (cur)
 		bpf_prog_put(cur);

@@ -154,7 +154,7 @@ static int md_get(struct xdpctl_req *req, struct xdpctl_dev *xd)
 	if (!s->md.users && !md_on(xd->dev)) {
 		xdpctl_extack_fmt(req->extack,
 				  "the RX metadata of driver %s cannot be turned on",
-				  xdpctl_driver_parent(xd->dev) ?: "?");
+				  xdpctl_driver_parent(xd->dev) ?: "of the netdev");
 		md_off(s);
 		return -EOPNOTSUPP;
 	}

@@ -271,27 +271,9 @@ static int map_work(void *arg)
 		.max_entries = m->n_queues + 1,
 		.map_name = "xdpctl_meter",
 	};
-	union bpf_attr freeze = {};
-	struct file *map;
-	int fd, err;
 
-	map = xdpctl_map_create(&attr);
-	if (IS_ERR(map))
-		return PTR_ERR(map);
-	/* Nobody who gets it by its id can write to it. */
-	fd = xdpctl_fd_install(map);
-	err = fd;
-	if (fd >= 0) {
-		freeze.map_fd = fd;
-		err = kern_sys_bpf(BPF_MAP_FREEZE, &freeze, sizeof(freeze));
-		close_fd(fd);
-	}
-	if (err) {
-		fput(map);
-		return err;
-	}
-	m->map = map;
-	return 0;
+	m->map = xdpctl_map_create_frozen(&attr);
+	return PTR_ERR_OR_ZERO(m->map);
 }
 
 static struct xdpctl_meter *meter_new(const struct net_device *dev, u32 n_queues)
@@ -488,7 +470,9 @@ static int meter_on(struct xdpctl_req *req, u32 ifindex)
 	struct target t;
 	int err;
 
-	rtnl_lock();
+	err = rtnl_lock_killable();
+	if (err)
+		return err;
 	err = find_target(req, ifindex, &t);
 	rtnl_unlock();
 	if (err || t.done)
@@ -496,7 +480,8 @@ static int meter_on(struct xdpctl_req *req, u32 ifindex)
 	m = t.meter ?: meter_new(t.dev, t.n_queues);
 	if (IS_ERR(m)) {
 		err = PTR_ERR(m);
-		NL_SET_ERR_MSG(req->extack, "no memory for the counters");
+		NL_SET_ERR_MSG(req->extack,
+			       "the counters of the meter cannot be made");
 		goto put_file;
 	}
 	if (t.file)

@@ -165,21 +165,21 @@ static int array_set(struct xdpctl_req *req, struct xdpctl_queues *q, u32 slot,
 	return err;
 }
 
-/* Makes a dispatcher for @n queues that calls programs like that of @c. */
-static struct xdpctl_queues *queues_new(struct xdpctl_req *req, u32 n,
+/* Makes a dispatcher that calls programs like that of @c. */
+static struct xdpctl_queues *queues_new(struct xdpctl_req *req,
 					const struct xdpctl_change *c)
 {
 	struct xdpctl_queues *q;
 	struct file *file;
 	int err;
 
-	q = kvzalloc(struct_size(q, slot, n), GFP_KERNEL_ACCOUNT);
+	q = kvzalloc(struct_size(q, slot, c->n_queues), GFP_KERNEL_ACCOUNT);
 	if (!q) {
 		NL_SET_ERR_MSG(req->extack, "no memory");
 		return ERR_PTR(-ENOMEM);
 	}
-	q->n = n;
-	file = xdpctl_prog_array_new(n + 1);
+	q->n = c->n_queues;
+	file = xdpctl_prog_array_new(q->n + 1);
 	if (IS_ERR(file)) {
 		NL_SET_ERR_MSG(req->extack,
 			       "the program array cannot be made");
@@ -191,7 +191,7 @@ static struct xdpctl_queues *queues_new(struct xdpctl_req *req, u32 n,
 	err = array_set(req, q, c->queue, c->file);
 	if (err)
 		goto err;
-	file = xdpctl_dispatcher_load(q->array, n, c->prog);
+	file = xdpctl_dispatcher_load(q->array, q->n, c->prog);
 	if (IS_ERR(file)) {
 		NL_SET_ERR_MSG(req->extack, "the dispatcher cannot be loaded");
 		err = PTR_ERR(file);
@@ -229,26 +229,12 @@ static int queue_change(struct xdpctl_req *req, const struct xdpctl_change *c,
 	return err;
 }
 
-static u32 queues_of(struct net *net, u32 ifindex)
-{
-	struct net_device *dev;
-	u32 n = 0;
-
-	rtnl_lock();
-	dev = __dev_get_by_index(net, ifindex);
-	if (dev)
-		n = dev->num_rx_queues;
-	rtnl_unlock();
-	return n;
-}
-
 /* The first program of a queue: a dispatcher comes to the netdev. */
 static int queue_first(struct xdpctl_req *req, const struct xdpctl_change *c,
 		       struct xdpctl_attachment *a, struct bpf_prog *cur)
 {
 	struct xdpctl_swap swap = {};
 	struct xdpctl_queues *q;
-	u32 n;
 	int err;
 
 	err = check_alone(req, c->prog);
@@ -256,16 +242,11 @@ static int queue_first(struct xdpctl_req *req, const struct xdpctl_change *c,
 		err = check_pair(req, c->prog, a->prog.file->private_data);
 	if (err)
 		return err;
-	n = queues_of(req->net, c->ifindex);
-	if (c->queue >= n) {
-		NL_SET_ERR_MSG(req->extack, "no such netdev");
-		return -ENODEV;
-	}
-	q = queues_new(req, n, c);
+	q = queues_new(req, c);
 	if (IS_ERR(q))
 		return PTR_ERR(q);
 	if (a && a->prog.file)
-		err = array_set(req, q, n, a->prog.file);
+		err = array_set(req, q, q->n, a->prog.file);
 	if (!err && a) {
 		err = xdpctl_replace(req, a, q->dispatcher, cur, &swap);
 	} else if (!err) {

@@ -176,6 +176,40 @@ struct file *xdpctl_map_create(union bpf_attr *attr)
 	return file;
 }
 
+static int freeze(struct file *map)
+{
+	union bpf_attr attr = {};
+	int err, fd = xdpctl_fd_install(map);
+
+	if (fd < 0)
+		return fd;
+	attr.map_fd = fd;
+	err = kern_sys_bpf(BPF_MAP_FREEZE, &attr, sizeof(attr));
+	close_fd(fd);
+	return err;
+}
+
+/**
+ * xdpctl_map_create_frozen() - create a map that nobody can write to by bpf(2)
+ * @attr: as for xdpctl_map_create()
+ *
+ * Context: a worker.
+ * Return: the file of the map or an error.
+ */
+struct file *xdpctl_map_create_frozen(union bpf_attr *attr)
+{
+	struct file *map = xdpctl_map_create(attr);
+	int err;
+
+	if (IS_ERR(map))
+		return map;
+	err = freeze(map);
+	if (!err)
+		return map;
+	fput(map);
+	return ERR_PTR(err);
+}
+
 /**
  * xdpctl_sysbpf_init() - start the worker
  *

@@ -16,6 +16,7 @@ int xdpctl_fd_install(struct file *file);
 struct file *xdpctl_fd_take(int fd);
 struct file *xdpctl_prog_load(union bpf_attr *attr);
 struct file *xdpctl_map_create(union bpf_attr *attr);
+struct file *xdpctl_map_create_frozen(union bpf_attr *attr);
 
 /* The program, or the map, that is open in @file. */
 static inline struct bpf_prog *xdpctl_file_prog(const struct file *file)
