@@ -34,6 +34,12 @@ type AttrInfo struct {
 	Name string
 	Kind Kind
 	Enum string // the spec's name of its enum or flags, or ""
+
+	// What a request may hold: a number from Min to Max, or to any if that is
+	// 0; flags in Mask; at most Len bytes of a string without its NUL,
+	// exactly Len of binary data.
+	Min, Max, Mask uint64
+	Len            int
 }
 
 // AttrName returns the spec's name of an attribute, such as "prog-id", or "#ID"

@@ -51,11 +51,11 @@ const (
 var AttrSetType = &AttrSet{
 	Name: "type",
 	Attrs: []AttrInfo{
-		{ID: AttrTypeID, Name: "id", Kind: KindU32, Enum: "ctrl-type"},
-		{ID: AttrTypeName, Name: "name", Kind: KindString},
+		{ID: AttrTypeID, Name: "id", Kind: KindU32, Enum: "ctrl-type", Min: 1, Max: 6},
+		{ID: AttrTypeName, Name: "name", Kind: KindString, Len: 15},
 		{ID: AttrTypeKeySize, Name: "key-size", Kind: KindU32},
 		{ID: AttrTypeValueSize, Name: "value-size", Kind: KindU32},
-		{ID: AttrTypeOperations, Name: "operations", Kind: KindU32, Enum: "ctrl-op"},
+		{ID: AttrTypeOperations, Name: "operations", Kind: KindU32, Enum: "ctrl-op", Mask: 0xf},
 		{ID: AttrTypeBTFID, Name: "btf-id", Kind: KindU32},
 		{ID: AttrTypeBTFKeyTypeID, Name: "btf-key-type-id", Kind: KindU32},
 		{ID: AttrTypeBTFValueTypeID, Name: "btf-value-type-id", Kind: KindU32},
@@ -66,7 +66,7 @@ var AttrSetType = &AttrSet{
 var AttrSetStats = &AttrSet{
 	Name: "stats",
 	Attrs: []AttrInfo{
-		{ID: AttrStatsIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrStatsIfindex, Name: "ifindex", Kind: KindU32, Min: 1},
 		{ID: AttrStatsQueue, Name: "queue", Kind: KindU32},
 		{ID: AttrStatsPad, Name: "pad", Kind: KindPad},
 		{ID: AttrStatsPackets, Name: "packets", Kind: KindU64},
@@ -95,23 +95,23 @@ var AttrSetStats = &AttrSet{
 var AttrSetProg = &AttrSet{
 	Name: "prog",
 	Attrs: []AttrInfo{
-		{ID: AttrProgIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrProgIfindex, Name: "ifindex", Kind: KindU32, Min: 1},
 		{ID: AttrProgQueue, Name: "queue", Kind: KindU32},
 		{ID: AttrProgPad, Name: "pad", Kind: KindPad},
-		{ID: AttrProgUpdate, Name: "update", Kind: KindU32, Enum: "update"},
+		{ID: AttrProgUpdate, Name: "update", Kind: KindU32, Enum: "update", Max: 2},
 		{ID: AttrProgFD, Name: "fd", Kind: KindU32},
-		{ID: AttrProgExpectedProgID, Name: "expected-prog-id", Kind: KindU32},
-		{ID: AttrProgMode, Name: "mode", Kind: KindU32, Enum: "mode"},
+		{ID: AttrProgExpectedProgID, Name: "expected-prog-id", Kind: KindU32, Min: 1},
+		{ID: AttrProgMode, Name: "mode", Kind: KindU32, Enum: "mode", Mask: 0x7},
 		{ID: AttrProgProgID, Name: "prog-id", Kind: KindU32},
 		{ID: AttrProgLinkID, Name: "link-id", Kind: KindU32},
-		{ID: AttrProgOwner, Name: "owner", Kind: KindU32, Enum: "owner"},
+		{ID: AttrProgOwner, Name: "owner", Kind: KindU32, Enum: "owner", Min: 1, Max: 4},
 		{ID: AttrProgHWProgID, Name: "hw-prog-id", Kind: KindU32},
-		{ID: AttrProgTag, Name: "tag", Kind: KindBinary},
-		{ID: AttrProgName, Name: "name", Kind: KindString},
-		{ID: AttrProgRequiredFeatures, Name: "required-features", Kind: KindU64, Enum: "xdp-act"},
-		{ID: AttrProgRequiredRXMetadataFeatures, Name: "required-rx-metadata-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
-		{ID: AttrProgRequiredActions, Name: "required-actions", Kind: KindU32, Enum: "action"},
-		{ID: AttrProgState, Name: "state", Kind: KindU32, Enum: "state"},
+		{ID: AttrProgTag, Name: "tag", Kind: KindBinary, Len: 8},
+		{ID: AttrProgName, Name: "name", Kind: KindString, Len: 15},
+		{ID: AttrProgRequiredFeatures, Name: "required-features", Kind: KindU64, Enum: "xdp-act", Mask: 0x7f},
+		{ID: AttrProgRequiredRXMetadataFeatures, Name: "required-rx-metadata-features", Kind: KindU64, Enum: "xdp-rx-metadata", Mask: 0x7},
+		{ID: AttrProgRequiredActions, Name: "required-actions", Kind: KindU32, Enum: "action", Mask: 0x1f},
+		{ID: AttrProgState, Name: "state", Kind: KindU32, Enum: "state", Min: 1, Max: 2},
 		{ID: AttrProgDispatcherProgID, Name: "dispatcher-prog-id", Kind: KindU32},
 	},
 }
@@ -120,18 +120,18 @@ var AttrSetProg = &AttrSet{
 var AttrSetCaps = &AttrSet{
 	Name: "caps",
 	Attrs: []AttrInfo{
-		{ID: AttrCapsIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrCapsIfindex, Name: "ifindex", Kind: KindU32, Min: 1},
 		{ID: AttrCapsPad, Name: "pad", Kind: KindPad},
-		{ID: AttrCapsXDPFeatures, Name: "xdp-features", Kind: KindU64, Enum: "xdp-act"},
-		{ID: AttrCapsXDPRXMetadataFeatures, Name: "xdp-rx-metadata-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
+		{ID: AttrCapsXDPFeatures, Name: "xdp-features", Kind: KindU64, Enum: "xdp-act", Mask: 0x7f},
+		{ID: AttrCapsXDPRXMetadataFeatures, Name: "xdp-rx-metadata-features", Kind: KindU64, Enum: "xdp-rx-metadata", Mask: 0x7},
 		{ID: AttrCapsXDPZCMaxSegs, Name: "xdp-zc-max-segs", Kind: KindU32},
-		{ID: AttrCapsSource, Name: "source", Kind: KindU32, Enum: "source"},
+		{ID: AttrCapsSource, Name: "source", Kind: KindU32, Enum: "source", Min: 1, Max: 2},
 		{ID: AttrCapsRXQueues, Name: "rx-queues", Kind: KindU32},
 		{ID: AttrCapsTXQueues, Name: "tx-queues", Kind: KindU32},
 		{ID: AttrCapsMaxRXQueues, Name: "max-rx-queues", Kind: KindU32},
 		{ID: AttrCapsMaxTXQueues, Name: "max-tx-queues", Kind: KindU32},
-		{ID: AttrCapsDriver, Name: "driver", Kind: KindString},
-		{ID: AttrCapsActions, Name: "actions", Kind: KindU32, Enum: "action"},
+		{ID: AttrCapsDriver, Name: "driver", Kind: KindString, Len: 31},
+		{ID: AttrCapsActions, Name: "actions", Kind: KindU32, Enum: "action", Mask: 0x1f},
 	},
 }
 
@@ -139,20 +139,20 @@ var AttrSetCaps = &AttrSet{
 var AttrSetAttr = &AttrSet{
 	Name: "attr",
 	Attrs: []AttrInfo{
-		{ID: AttrAttrIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrAttrIfindex, Name: "ifindex", Kind: KindU32, Min: 1},
 		{ID: AttrAttrPad, Name: "pad", Kind: KindPad},
-		{ID: AttrAttrCommand, Name: "command", Kind: KindU32, Enum: "command"},
+		{ID: AttrAttrCommand, Name: "command", Kind: KindU32, Enum: "command", Min: 1, Max: 3},
 		{ID: AttrAttrRingsNum, Name: "rings-num", Kind: KindU32},
 		{ID: AttrAttrRingsSize, Name: "rings-size", Kind: KindU32},
-		{ID: AttrAttrEnableMD, Name: "enable-md", Kind: KindU32},
+		{ID: AttrAttrEnableMD, Name: "enable-md", Kind: KindU32, Max: 1},
 		{ID: AttrAttrMDBTFID, Name: "md-btf-id", Kind: KindU32},
 		{ID: AttrAttrMDTypeID, Name: "md-type-id", Kind: KindU32},
-		{ID: AttrAttrEnableMeter, Name: "enable-meter", Kind: KindU32},
+		{ID: AttrAttrEnableMeter, Name: "enable-meter", Kind: KindU32, Max: 1},
 		{ID: AttrAttrFD, Name: "fd", Kind: KindU32},
 		{ID: AttrAttrMDUsers, Name: "md-users", Kind: KindU32},
 		{ID: AttrAttrPlaceholderProgID, Name: "placeholder-prog-id", Kind: KindU32},
-		{ID: AttrAttrMDFeatures, Name: "md-features", Kind: KindU64, Enum: "xdp-rx-metadata"},
-		{ID: AttrAttrUpdate, Name: "update", Kind: KindU32, Enum: "update"},
+		{ID: AttrAttrMDFeatures, Name: "md-features", Kind: KindU64, Enum: "xdp-rx-metadata", Mask: 0x7},
+		{ID: AttrAttrUpdate, Name: "update", Kind: KindU32, Enum: "update", Max: 2},
 	},
 }
 
@@ -160,9 +160,9 @@ var AttrSetAttr = &AttrSet{
 var AttrSetPort = &AttrSet{
 	Name: "port",
 	Attrs: []AttrInfo{
-		{ID: AttrPortPort, Name: "port", Kind: KindU32},
-		{ID: AttrPortUpdate, Name: "update", Kind: KindU32, Enum: "update"},
-		{ID: AttrPortIfindex, Name: "ifindex", Kind: KindU32},
+		{ID: AttrPortPort, Name: "port", Kind: KindU32, Max: 1023},
+		{ID: AttrPortUpdate, Name: "update", Kind: KindU32, Enum: "update", Max: 2},
+		{ID: AttrPortIfindex, Name: "ifindex", Kind: KindU32, Min: 1},
 		{ID: AttrPortDevmapID, Name: "devmap-id", Kind: KindU32},
 		{ID: AttrPortIndexMapID, Name: "index-map-id", Kind: KindU32},
 	},
@@ -286,6 +286,9 @@ const (
 	exceptionReplyMask uint64 = 0x7a
 	exceptionSetMask   uint64 = 0x0
 )
+
+// groups are the multicast groups.
+var groups = []string{"mgmt", "exception"}
 
 var descs = [...]TypeDesc{
 	CtrlTypeXDPStats: {

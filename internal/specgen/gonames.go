@@ -25,6 +25,7 @@ var funcs = template.FuncMap{
 	"lowerFirst": lowerFirst,
 	"mask":       presenceMask,
 	"bounds":     goBounds,
+	"checks":     goChecks,
 	"oneLine":    oneLine,
 	"strMax":     strMax,
 	"strNote":    strNote,
@@ -179,4 +180,18 @@ func goBounds(a *Attr) string {
 		s += fmt.Sprintf(", Max: %d", hi)
 	}
 	return s
+}
+
+// goChecks returns the members of an AttrInfo that say what is accepted, as far
+// as there are any.
+func goChecks(a *Attr) string {
+	switch {
+	case a.Kind == KindString:
+		return fmt.Sprintf(", Len: %d", *a.Checks.MaxLen)
+	case a.Kind == KindBinary:
+		return fmt.Sprintf(", Len: %d", *a.Checks.ExactLen)
+	case a.Enum != nil && a.Enum.Flags:
+		return fmt.Sprintf(", Mask: %#x", a.Enum.Mask())
+	}
+	return goBounds(a)
 }
