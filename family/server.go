@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package family
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/xdpctl/xdpctl-nl/genl"
+)
+
+// Server serves a [Control] as the generic netlink family, so that whoever speaks
+// netlink with it gets what the kernel module answers: the same operations,
+// policies, refusals and notifications. The Control may be any: package native's,
+// where no module can be loaded, or a [Client], which passes on what the kernel
+// says.
+//
+//	server := genl.NewServer(genl.ServerOptions{})
+//	served, err := family.Serve(server, control)
+//	...
+//	client, err := family.Dial(family.Options{Transport: server.Dial})
+type Server struct {
+	server  *genl.Server
+	control Control
+	family  *genl.ServedFamily
+	tables  map[CtrlType]servedTable
+
+	mu        sync.Mutex
+	listeners map[string]int // by group
+	events    *servedEvents  // while there are any
+}
+
+// Serve adds the family to a server. The Control stays the caller's, who closes
+// it after the Server.
+func Serve(s *genl.Server, c Control) (*Server, error) {
+	v := &Server{
+		server: s, control: c, tables: servedTables(c),
+		listeners: make(map[string]int),
+	}
+	v.family = &genl.ServedFamily{Name: FamilyName, Version: FamilyVersion, Listeners: v.listen}
+	for _, g := range groups {
+		v.family.Groups = append(v.family.Groups, genl.ServedGroup{Name: g})
+	}
+	for i := range Ops {
+		if op := &Ops[i]; !op.Notify {
+			v.family.Ops = append(v.family.Ops, v.op(op))
+		}
+	}
+	if err := s.Register(v.family); err != nil {
+		return nil, fmt.Errorf("serve family %s: %w", FamilyName, err)
+	}
+	return v, nil
+}
+
+// Close takes the family from the server, after the requests that are under way.
+func (v *Server) Close() error {
+	err := v.server.Unregister(FamilyName)
+	v.mu.Lock()
+	e := v.events
+	v.events = nil
+	v.mu.Unlock()
+	return errors.Join(err, e.close())
+}
+
+// op describes an operation to the server.
+func (v *Server) op(op *Op) genl.ServedOp {
+	// The module's dumps return the length of what they wrote, as they have
+	// to before 6.12, so that the end of a dump comes after it.
+	so := genl.ServedOp{Command: op.Cmd, Policy: op.policy(), DoneApart: true}
+	if op.AdminPerm {
+		so.Flags = genl.OpAdminInNets
+	}
+	for _, id := range op.Request {
+		if op.Set.isFD(id) {
+			so.FDs = append(so.FDs, id)
+		}
+	}
+	if op.Do {
+		so.Do = v.handler(op)
+	}
+	if op.Dump {
+		so.Dump = v.dumper(op)
+	}
+	return so
+}
+
+// isFD tells whether an attribute is a file descriptor of the caller.
+func (s *AttrSet) isFD(id uint16) bool { return s.AttrName(id) == "fd" }
+
+// policy is what an operation accepts, as the module's policies say it.
+func (op *Op) policy() *genl.PolicySet {
+	set := &genl.PolicySet{}
+	for _, id := range op.Request {
+		set.Attrs = append(set.Attrs, genl.AttrPolicy{Attr: id, Policy: op.Set.Attrs[id-1].policy()})
+	}
+	sortPolicies(set)
+	return set
+}
+
+// handler answers a do.
+func (v *Server) handler(op *Op) genl.Handler {
+	if op.Cmd == CmdTypeGet {
+		return genl.HandlerFunc(v.getType)
+	}
+	for t, table := range v.tables {
+		switch d := t.Desc(); op.Cmd {
+		case d.GetCmd:
+			return genl.HandlerFunc(table.get)
+		case d.SetCmd:
+			return v.change(table.set)
+		case d.DelCmd:
+			return v.change(table.del)
+		}
+	}
+	panic("operation " + op.Name + " is of no control type")
+}
+
+// dumper answers a dump.
+func (v *Server) dumper(op *Op) genl.DumpHandler {
+	if op.Cmd == CmdTypeGet {
+		return genl.DumpFunc(v.dumpTypes)
+	}
+	for t, table := range v.tables {
+		if t.Desc().GetCmd == op.Cmd {
+			return genl.DumpFunc(table.dump)
+		}
+	}
+	panic("operation " + op.Name + " is of no control type")
+}
+
+// change makes a handler of what changes something, whose notification goes out
+// before its reply, as the module's does.
+func (v *Server) change(f func(ctx context.Context, w *genl.ReplyWriter, r *genl.ServerRequest) error) genl.Handler {
+	return genl.HandlerFunc(func(w *genl.ReplyWriter, r *genl.ServerRequest) error {
+		ctx := WithNotify(r.Context(), v, func(ev Event) {
+			if op, attrs := encodeEvent(ev); op != nil {
+				w.Notify(op.Group, op.Cmd, attrs)
+			}
+		})
+		return f(ctx, w, r)
+	})
+}
+
+// getType is type-get, do.
+func (v *Server) getType(w *genl.ReplyWriter, r *genl.ServerRequest) error {
+	id, ok := r.Uint32(AttrTypeID)
+	if !ok {
+		return r.Missing(AttrTypeID)
+	}
+	types, err := v.control.Types(r.Context())
+	if err != nil {
+		return refusal(AttrSetType, r, err)
+	}
+	for i := range types {
+		if types[i].ID == CtrlType(id) {
+			return w.Reply(types[i].AppendAttrs(w.Buffer(), false))
+		}
+	}
+	return &genl.Error{Errno: syscall.ENOENT, Message: "no such control type", Offset: r.Offset(AttrTypeID)}
+}
+
+// dumpTypes is type-get, dump.
+func (v *Server) dumpTypes(r *genl.ServerRequest) (genl.DumpCursor, error) {
+	types, err := v.control.Types(r.Context())
+	if err != nil {
+		return nil, refusal(AttrSetType, r, err)
+	}
+	var msgs [][]byte
+	for i := range types {
+		msgs = append(msgs, types[i].AppendAttrs(nil, false))
+	}
+	return genl.DumpSlice(msgs...), nil
+}
+
+// refusal makes the error of a Control one of genl: the paths that it names are
+// attributes of the request again.
+func refusal(set *AttrSet, r *genl.ServerRequest, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &genl.Error{
+		Errno:    e.Errno,
+		Message:  e.Message,
+		Offset:   r.Offset(set.attrByPath(e.Attr)),
+		MissType: uint32(set.attrByPath(e.MissAttr)),
+		Policy:   e.Policy,
+	}
+}
+
+// attrByPath returns the attribute that a path such as ".ifindex" names, or 0.
+func (s *AttrSet) attrByPath(path string) uint16 {
+	for i := range s.Attrs {
+		if path == "."+s.Attrs[i].Name {
+			return s.Attrs[i].ID
+		}
+	}
+	return 0
+}
+
+// listen is told how many listeners a group has.
+func (v *Server) listen(group string, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.listeners[group] = n
+	total := 0
+	for _, n := range v.listeners {
+		total += n
+	}
+	switch {
+	case total > 0 && v.events == nil:
+		v.events = v.startEvents()
+	case total == 0 && v.events != nil:
+		go v.events.close() // waits for one who may be about to notify
+		v.events = nil
+	}
+}
+
+// servedEvents passes on the events of the Control.
+type servedEvents struct {
+	sub    Subscription
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// startEvents subscribes to the Control, so that whoever has joined a group
+// misses nothing after that. Without a subscription listeners are told that they
+// miss something.
+func (v *Server) startEvents() *servedEvents {
+	ctx, cancel := context.WithCancel(WithNotify(context.Background(), v, nil))
+	e := &servedEvents{cancel: cancel, done: make(chan struct{})}
+	var err error
+	e.sub, err = v.control.Subscribe(ctx)
+	if err != nil {
+		close(e.done)
+		go v.lost()
+		return e
+	}
+	go func() {
+		defer close(e.done)
+		v.pass(ctx, e.sub)
+	}()
+	return e
+}
+
+// pass passes on events until the subscription ends.
+func (v *Server) pass(ctx context.Context, sub Subscription) {
+	for {
+		ev, err := sub.Recv(ctx)
+		switch {
+		case err == nil:
+			if op, attrs := encodeEvent(ev); op != nil {
+				v.family.Multicast(op.Group, op.Cmd, attrs)
+			}
+		case errors.Is(err, syscall.ENOBUFS):
+			v.lost()
+		default:
+			if ctx.Err() == nil {
+				v.lost()
+			}
+			return
+		}
+	}
+}
+
+// lost tells all listeners that they miss something.
+func (v *Server) lost() {
+	for _, g := range groups {
+		v.family.SetErr(g)
+	}
+}
+
+func (e *servedEvents) close() error {
+	if e == nil {
+		return nil
+	}
+	e.cancel()
+	<-e.done
+	if e.sub == nil {
+		return nil
+	}
+	return e.sub.Close()
+}
+
+// encodeEvent returns the notification of an event with its attributes.
+func encodeEvent(ev Event) (op *Op, attrs []byte) {
+	for i := range Ops {
+		if Ops[i].Notify && Ops[i].Name == ev.Op {
+			op = &Ops[i]
+		}
+	}
+	if k, ok := ev.Key.(interface{ AppendAttrs([]byte) []byte }); ok {
+		attrs = k.AppendAttrs(attrs)
+	}
+	if v, ok := ev.Value.(interface{ AppendAttrs([]byte, bool) []byte }); ok {
+		attrs = v.AppendAttrs(attrs, false)
+	}
+	return op, attrs
+}
+
+var _ io.Closer = (*Server)(nil)

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package family
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/genl"
+)
+
+// servedTable is a control type as the family serves it.
+type servedTable interface {
+	get(w *genl.ReplyWriter, r *genl.ServerRequest) error
+	set(ctx context.Context, w *genl.ReplyWriter, r *genl.ServerRequest) error
+	del(ctx context.Context, w *genl.ReplyWriter, r *genl.ServerRequest) error
+	dump(r *genl.ServerRequest) (genl.DumpCursor, error)
+}
+
+func servedTables(c Control) map[CtrlType]servedTable {
+	return map[CtrlType]servedTable{
+		CtrlTypeXDPStats:  newServed(c, c.Stats(), StatsKey{}),
+		CtrlTypeXDPQstats: newServed(c, c.Qstats(), QstatsKey{}),
+		CtrlTypeXDPCaps:   newServed(c, c.Caps(), CapsKey{}),
+		CtrlTypeXDPAttr:   newServed(c, c.Attr(), AttrKey{}),
+		CtrlTypeXDPPort:   newServed(c, c.Port(), PortKey{}),
+		// The one key with a part that may be left out.
+		CtrlTypeXDPProg: newServed(c, c.Prog(), ProgKey{Queue: QueueAll}, AttrProgQueue),
+	}
+}
+
+// served is servedTable for one control type.
+type served[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
+	control  Control
+	table    Table[K, V]
+	desc     *TypeDesc
+	start    K        // what a key is before what the request says
+	optional []uint16 // attributes of the key
+}
+
+type servedKey[K any] interface {
+	keyCodec[K]
+	DecodeAttrs(b []byte) error
+}
+
+func newServed[K, V any, PK servedKey[K], PV valueCodec[K, V]](c Control, t Table[K, V], start K, optional ...uint16) *served[K, V, PK, PV] {
+	return &served[K, V, PK, PV]{c, t, PK(nil).Desc(), start, optional}
+}
+
+// key reads the key of a request.
+func (t *served[K, V, PK, PV]) key(r *genl.ServerRequest) (K, error) {
+	k := t.start
+	for i := range t.desc.Fields {
+		f := &t.desc.Fields[i]
+		if !f.Key {
+			break
+		}
+		if !r.Has(f.Attr) && !slices.Contains(t.optional, f.Attr) {
+			return k, r.Missing(f.Attr)
+		}
+	}
+	return k, PK(&k).DecodeAttrs(r.Attrs)
+}
+
+// get is TYPE-get, do.
+func (t *served[K, V, PK, PV]) get(w *genl.ReplyWriter, r *genl.ServerRequest) error {
+	k, err := t.key(r)
+	if err != nil {
+		return err
+	}
+	var v V
+	if err := t.table.Lookup(r.Context(), &k, &v); err != nil {
+		return refusal(t.desc.Set, r, err)
+	}
+	return t.reply(w, &k, &v)
+}
+
+func (t *served[K, V, PK, PV]) reply(w *genl.ReplyWriter, k *K, v *V) error {
+	return w.Reply(PV(v).AppendAttrs(PK(k).AppendAttrs(w.Buffer()), false))
+}
+
+// set is TYPE-set. The reply is what there is then, if it is still there: the
+// change is made, so nothing after it may be taken for its failure.
+func (t *served[K, V, PK, PV]) set(ctx context.Context, w *genl.ReplyWriter, r *genl.ServerRequest) error {
+	k, err := t.key(r)
+	if err != nil {
+		return err
+	}
+	var v V
+	// It would miss a part of the key that may be left out.
+	_ = PV(&v).DecodeAttrs(r.Attrs, nil)
+	t.resolve(r, &v)
+	var how Update
+	if n, ok := r.Uint32(t.desc.UpdateAttr); ok {
+		how = Update(n)
+	}
+	if err := t.table.Update(ctx, &k, &v, how); err != nil {
+		return refusal(t.desc.Set, r, err)
+	}
+	var now V
+	if t.table.Lookup(ctx, &k, &now) == nil {
+		t.reply(w, &k, &now)
+	}
+	return nil
+}
+
+// resolve puts the file descriptors that came with a request in the place of the
+// numbers that they had in the caller.
+func (t *served[K, V, PK, PV]) resolve(r *genl.ServerRequest, v *V) {
+	for i := range t.desc.Fields {
+		f := &t.desc.Fields[i]
+		if !t.desc.Set.isFD(f.Attr) {
+			continue
+		}
+		if fd, ok := r.FD(f.Attr); ok {
+			any(v).(interface{ SetFD(uint32) }).SetFD(uint32(fd))
+		}
+	}
+}
+
+// del is TYPE-del.
+func (t *served[K, V, PK, PV]) del(ctx context.Context, _ *genl.ReplyWriter, r *genl.ServerRequest) error {
+	k, err := t.key(r)
+	if err != nil {
+		return err
+	}
+	return refusal(t.desc.Set, r, t.table.Delete(ctx, &k))
+}
+
+// dump is TYPE-get, dump.
+func (t *served[K, V, PK, PV]) dump(r *genl.ServerRequest) (genl.DumpCursor, error) {
+	d := &servedDump[K, V, PK, PV]{t: t, r: r}
+	var filter *K
+	for i := range t.desc.Fields {
+		f := &t.desc.Fields[i]
+		if !f.Key {
+			break
+		}
+		if !r.Has(f.Attr) {
+			continue
+		}
+		d.wanted = append(d.wanted, f.Attr)
+		if f.Offset == 0 {
+			filter = &d.want
+		}
+	}
+	if err := PK(&d.want).DecodeAttrs(r.Attrs); err != nil {
+		return nil, err
+	}
+	d.cur = t.table.Cursor(r.Context(), filter)
+	return d, nil
+}
+
+// servedDump is a dump under way.
+type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
+	t      *served[K, V, PK, PV]
+	r      *genl.ServerRequest
+	cur    Cursor[K, V]
+	want   K
+	wanted []uint16 // attributes of the key that have to be as in want
+	k      K
+	v      V
+	buf    []byte
+}
+
+// Generation is implemented by a Control that can tell whether something came or
+// went: a number that is another then, and never 0.
+type Generation interface {
+	Generation(ctx context.Context) uint32
+}
+
+// Next implements genl.DumpCursor.
+func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
+	if g, ok := d.t.control.(Generation); ok && w.Empty() {
+		w.Consistent(g.Generation(d.r.Context()))
+	}
+	for d.cur.Next(&d.k, &d.v) {
+		if !d.matches() {
+			continue
+		}
+		d.buf = PV(&d.v).AppendAttrs(PK(&d.k).AppendAttrs(d.buf[:0]), false)
+		w.Write(d.buf)
+		return nil
+	}
+	if err := d.cur.Err(); err != nil {
+		return refusal(d.t.desc.Set, d.r, err)
+	}
+	return io.EOF
+}
+
+// matches tells whether the entry is wanted.
+func (d *servedDump[K, V, PK, PV]) matches() bool {
+	if len(d.wanted) == 0 {
+		return true
+	}
+	have, want := PK(&d.k).AppendAttrs(nil), PK(&d.want).AppendAttrs(nil)
+	for _, id := range d.wanted {
+		if !slices.Equal(attrOf(have, id), attrOf(want, id)) {
+			return false
+		}
+	}
+	return true
+}
+
+// attrOf returns the payload of an attribute.
+func attrOf(b []byte, id uint16) []byte {
+	for len(b) > 0 {
+		typ, data, rest, ok := nextAttr(b)
+		if !ok || typ == id {
+			return data
+		}
+		b = rest
+	}
+	return nil
+}
+
+// Close implements genl.DumpCursor.
+func (d *servedDump[K, V, PK, PV]) Close() error { return d.cur.Close() }
+
+// sortPolicies puts policies in the order in which they have to be.
+func sortPolicies(set *genl.PolicySet) {
+	slices.SortFunc(set.Attrs, func(a, b genl.AttrPolicy) int { return cmp.Compare(a.Attr, b.Attr) })
+}
+
+// policy is what is accepted for an attribute.
+func (a *AttrInfo) policy() genl.Policy {
+	n := uint32(a.Len)
+	switch a.Kind {
+	case KindString:
+		return genl.Policy{Type: unix.NL_ATTR_TYPE_NUL_STRING, MaxLength: &n}
+	case KindBinary:
+		return genl.Policy{Type: unix.NL_ATTR_TYPE_BINARY, MinLength: &n, MaxLength: &n}
+	}
+	p := genl.Policy{Type: unix.NL_ATTR_TYPE_U32}
+	if a.Kind == KindU64 {
+		p.Type = unix.NL_ATTR_TYPE_U64
+	}
+	if a.Mask != 0 {
+		p.Mask = &a.Mask
+		return p
+	}
+	if a.Min != 0 {
+		p.MinValue = &a.Min
+	}
+	if a.Max != 0 {
+		p.MaxValue = &a.Max
+	}
+	return p
+}
