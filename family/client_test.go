@@ -38,7 +38,7 @@ func dialFake(tb testing.TB, answer func(r genltest.Request) [][]byte) (*Client,
 	k := &fakeKernel{answer: answer}
 	k.id.Store(32)
 	f := genltest.New(tb, k.serve)
-	c, err := Dial(Options{DumpTries: 3, Transport: func() (genl.Socket, error) { return f.Dial() }})
+	c, err := Dial(Options{DumpTries: 3, Socket: func() (genl.Socket, error) { return f.Dial() }})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -514,7 +514,7 @@ func TestClientNotExist(t *testing.T) {
 func TestDialNotLoaded(t *testing.T) {
 	k := &fakeKernel{}
 	f := genltest.New(t, k.serve)
-	_, err := Dial(Options{Transport: func() (genl.Socket, error) { return f.Dial() }})
+	_, err := Dial(Options{Socket: func() (genl.Socket, error) { return f.Dial() }})
 	want := `family xdpctl: no such file or directory: kernel module xdpctl is not loaded: ` +
 		`load it with "modprobe xdpctl", or with "insmod xdpctl.ko" where it was built`
 	if !errors.Is(err, os.ErrNotExist) || err.Error() != want {

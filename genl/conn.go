@@ -59,8 +59,14 @@ type Options struct {
 	// that of the calling thread.
 	NetNSName string
 
-	// Transport makes sockets that lead to somebody other than the kernel.
-	Transport func() (Socket, error)
+	// Transport makes sockets that lead to a [Server], which has a network
+	// namespace of its own: then NetNS and NetNSName do not count.
+	Transport func() (Transport, error)
+
+	// Socket makes sockets on which somebody other than the kernel speaks
+	// netlink without any framing. They have no groups unless they have a
+	// method JoinGroup, and carry no file descriptors.
+	Socket func() (Socket, error)
 
 	// DumpTries is how often a dump is tried that changes interrupt; if 0,
 	// 10 times.
@@ -77,8 +83,8 @@ const (
 	maxIdle          = 16 // sockets kept for later
 )
 
-// Conn is a connection to the kernel's generic netlink families, or to another
-// that speaks generic netlink.
+// Conn is a connection to the kernel's generic netlink families, or to those of a
+// [Server].
 //
 // It may be used by several goroutines at once: each request has a socket of
 // its own, of which a Conn makes as many as are needed at a time. All of them
@@ -119,6 +125,11 @@ type Request struct {
 	// Names names them in errors; nil leaves them numbers.
 	Names AttrNames
 
+	// FDs are the file descriptors that attributes mean, in the order of
+	// the attributes. On a [Transport] they are passed on, and what number
+	// an attribute has does not count; the kernel looks at the numbers.
+	FDs []int
+
 	// OneReply says that [Conn.Do] will be answered with one message unless
 	// it is refused, so that no acknowledgement is asked for, which costs a
 	// quarter of a request that is simple. A warning is not heard then.
@@ -139,7 +150,7 @@ func (r *Request) name() string {
 // CAP_SYS_ADMIN.
 func Dial(o Options) (*Conn, error) {
 	c := &Conn{opts: o}
-	if o.Transport == nil {
+	if o.Transport == nil && o.Socket == nil {
 		var err error
 		if c.ns, err = openNetNS(o); err != nil {
 			return nil, fmt.Errorf("dial generic netlink: %w", err)
@@ -243,8 +254,15 @@ func (c *Conn) open() (*sock, error) {
 }
 
 func (c *Conn) dialLocked() (*sock, error) {
-	if c.opts.Transport != nil {
-		s, err := c.opts.Transport()
+	switch {
+	case c.opts.Transport != nil:
+		tr, err := c.opts.Transport()
+		if err != nil {
+			return nil, err
+		}
+		return newSockOver(tr)
+	case c.opts.Socket != nil:
+		s, err := c.opts.Socket()
 		if err != nil {
 			return nil, err
 		}

@@ -57,7 +57,7 @@ func (r fakeMessage) value(flags uint16, v uint32) []byte {
 func dialFake(tb testing.TB, o Options, answer func(r fakeMessage) [][]byte) (*Conn, *genltest.Fake) {
 	tb.Helper()
 	f := genltest.New(tb, func(r genltest.Request) [][]byte { return answer(fakeMessage{r}) })
-	o.Transport = func() (Socket, error) { return f.Dial() }
+	o.Socket = func() (Socket, error) { return f.Dial() }
 	c, err := Dial(o)
 	if err != nil {
 		tb.Fatal(err)

@@ -368,7 +368,7 @@ func TestDialErrors(t *testing.T) {
 		"bad fd":       {Options{NetNS: 1 << 20}, unix.EBADF},
 		"no namespace": {Options{NetNS: int(f.Fd())}, nil},
 		"other kind":   {Options{NetNSName: "/proc/self/ns/uts"}, nil},
-		"transport":    {Options{Transport: func() (Socket, error) { return nil, unix.ECONNREFUSED }}, unix.ECONNREFUSED},
+		"socket":       {Options{Socket: func() (Socket, error) { return nil, unix.ECONNREFUSED }}, unix.ECONNREFUSED},
 	} {
 		c, err := Dial(tt.o)
 		if err == nil {

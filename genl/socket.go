@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,9 +32,17 @@ type groupJoiner interface {
 	JoinGroup(id uint32) error
 }
 
-// sock is a Socket with what it takes to use it without allocating. It belongs
-// to one request at a time.
+// bufferSizer is a Transport that keeps as much as it is told to.
+type bufferSizer interface {
+	SetReadBuffer(bytes int) error
+	ReadBuffer() (int, error)
+}
+
+// sock is a Socket or a Transport with what it takes to use it without
+// allocating. It belongs to one request at a time.
 type sock struct {
+	tr Transport // or else there is a Socket
+
 	Socket
 	raw    syscall.RawConn
 	kernel bool // only the kernel may be heard
@@ -41,6 +50,7 @@ type sock struct {
 
 	seq uint32 // of the request under way
 	out []byte // the request
+	fds []int  // what its attributes mean, for a Transport
 	in  []byte // where replies go, unless they go elsewhere
 
 	// For step, which is called with the file descriptor.
@@ -71,10 +81,23 @@ func newSock(s Socket, kernel bool) (*sock, error) {
 	return k, nil
 }
 
+// newSockOver prepares tr for use, which it closes if that fails. Like a kernel
+// socket it is strict.
+func newSockOver(tr Transport) (*sock, error) {
+	for _, o := range []netlink.ConnOption{netlink.ExtendedAcknowledge, netlink.GetStrictCheck} {
+		if err := tr.SetOption(o, true); err != nil {
+			tr.Close()
+			return nil, fmt.Errorf("set option %d: %w", o, err)
+		}
+	}
+	return &sock{tr: tr}, nil
+}
+
 // request puts req into out, to be sent by the next roundTrip.
 func (s *sock) request(req *Request, flags uint16) {
 	s.seq++
 	s.out = appendRequest(s.out[:0], req, flags, s.seq)
+	s.fds = req.FDs
 	s.unsent = true
 }
 
@@ -91,6 +114,9 @@ func (s *sock) receiveHere() {
 // a request is sent, so that in most cases nothing has to be waited for and ctx
 // is not looked at.
 func (s *sock) roundTrip(ctx context.Context) ([]byte, error) {
+	if s.tr != nil {
+		return s.roundTripOver(ctx)
+	}
 	if err := s.poll(); err != nil {
 		return nil, err
 	}
@@ -104,6 +130,42 @@ func (s *sock) roundTrip(ctx context.Context) ([]byte, error) {
 	}
 	return s.datagram()
 }
+
+// roundTripOver is roundTrip over a Transport.
+func (s *sock) roundTripOver(ctx context.Context) ([]byte, error) {
+	if s.unsent {
+		if err := s.tr.Send(ctx, s.out, s.fds); err != nil {
+			return nil, s.check(err)
+		}
+		s.unsent = false
+	}
+	var err error
+	if s.n, err = s.tr.Receive(ctx, s.buf); err != nil {
+		return nil, s.check(err)
+	}
+	return s.datagram()
+}
+
+// receiveNow receives a datagram if there is one already. Ok tells whether there
+// was, be it a broken one.
+func (s *sock) receiveNow() (b []byte, ok bool, err error) {
+	if s.tr != nil {
+		if s.n, err = s.tr.Receive(now, s.buf); err != nil {
+			return nil, false, nil
+		}
+	} else if err := s.poll(); err != nil || s.errno != 0 {
+		return nil, false, err
+	}
+	b, err = s.datagram()
+	return b, true, err
+}
+
+// now is a context for those who do not wait.
+var now = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // failure returns the error of s.errno.
 func (s *sock) failure() error {
@@ -134,7 +196,50 @@ func (s *sock) check(err error) error {
 // Close closes the socket.
 func (s *sock) Close() error {
 	s.closed.Store(true)
+	if s.tr != nil {
+		return s.tr.Close()
+	}
 	return s.Socket.Close()
+}
+
+// hasGroups tells whether multicast groups can be joined.
+func (s *sock) hasGroups() bool {
+	_, ok := s.Socket.(groupJoiner)
+	return ok || s.tr != nil
+}
+
+// joinGroup joins a multicast group.
+func (s *sock) joinGroup(id uint32) error {
+	if s.tr != nil {
+		return s.tr.JoinGroup(id)
+	}
+	return s.Socket.(groupJoiner).JoinGroup(id)
+}
+
+// setReadBuffer has as many bytes kept as are not received yet, and returns how
+// many that will be, with what it costs to keep them.
+func (s *sock) setReadBuffer(size int) (n int, err error) {
+	if s.tr != nil {
+		b, ok := s.tr.(bufferSizer)
+		if !ok {
+			return size, nil
+		}
+		if err := b.SetReadBuffer(size); err != nil {
+			return 0, err
+		}
+		return b.ReadBuffer()
+	}
+	if b, ok := s.Socket.(interface{ SetReadBuffer(int) error }); ok {
+		if err := b.SetReadBuffer(size); err != nil {
+			return 0, err
+		}
+	}
+	if cerr := s.raw.Control(func(fd uintptr) {
+		n, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	}); cerr != nil || err != nil {
+		return 0, errors.Join(cerr, os.NewSyscallError("getsockopt", err))
+	}
+	return n, nil
 }
 
 // await does the rest of a roundTrip that has to wait, until ctx is done.

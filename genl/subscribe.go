@@ -88,34 +88,26 @@ func (o *SubscribeOptions) groups() ([]Group, error) {
 
 // join sizes the buffer, then joins groups.
 func (sub *Subscription) join(groups []Group, size int) error {
-	j, ok := sub.sock.Socket.(groupJoiner)
-	if !ok {
+	if !sub.sock.hasGroups() {
 		return fmt.Errorf("multicast groups: %w", errors.ErrUnsupported)
 	}
 	if size == 0 {
 		size = defaultReadBuffer
 	}
-	if b, ok := j.(interface{ SetReadBuffer(int) error }); ok {
-		if err := b.SetReadBuffer(size); err != nil {
-			return err
-		}
-	}
 	var err error
-	if cerr := sub.sock.raw.Control(func(fd uintptr) {
-		sub.readBuf, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-	}); cerr != nil || err != nil {
-		return errors.Join(cerr, os.NewSyscallError("getsockopt", err))
+	if sub.readBuf, err = sub.sock.setReadBuffer(size); err != nil {
+		return fmt.Errorf("receive buffer: %w", err)
 	}
 	for _, g := range groups {
-		if err := j.JoinGroup(g.ID); err != nil {
+		if err := sub.sock.joinGroup(g.ID); err != nil {
 			return fmt.Errorf("group %s: %w", g.Name, err)
 		}
 	}
-	if !sub.sock.kernel {
+	if !sub.sock.kernel && sub.sock.tr == nil {
 		return nil
 	}
 	// To know when the family goes, of which its own groups tell nothing.
-	return j.JoinGroup(ctrlNotifyGroup)
+	return sub.sock.joinGroup(ctrlNotifyGroup)
 }
 
 // Receive waits for the next notification. What it holds is valid until the next
@@ -199,11 +191,10 @@ func (sub *Subscription) fill(ctx context.Context) (err error) {
 
 // drain receives more of what the kernel had kept before an overrun.
 func (sub *Subscription) drain() error {
-	s := sub.sock
-	err := s.poll()
-	if err == nil && s.errno == 0 {
-		sub.rest, err = s.datagram()
-		sub.budget -= s.n
+	rest, ok, err := sub.sock.receiveNow()
+	if ok {
+		sub.rest = rest
+		sub.budget -= sub.sock.n
 		if sub.budget > 0 {
 			return err
 		}

@@ -42,7 +42,7 @@ func dialMulticast(tb testing.TB, size int) (*Subscription, *multicaster) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		c, err = Dial(Options{Transport: func() (Socket, error) {
+		c, err = Dial(Options{Socket: func() (Socket, error) {
 			return netlink.Dial(unix.NETLINK_USERSOCK, &netlink.Config{NetNS: ns.FD()})
 		}})
 		if err != nil {
