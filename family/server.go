@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"syscall"
 
@@ -177,10 +176,17 @@ func (v *Server) dumpTypes(r *genl.ServerRequest) (genl.DumpCursor, error) {
 }
 
 // refusal makes the error of a Control one of genl: the paths that it names are
-// attributes of the request again.
+// attributes of the request again. An error of the machine is told in its words.
 func refusal(set *AttrSet, r *genl.ServerRequest, err error) error {
 	var e *Error
-	if !errors.As(err, &e) {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+	case errors.As(err, &errno):
+		return &genl.Error{Errno: errno, Message: err.Error()}
+	default:
 		return err
 	}
 	return &genl.Error{
@@ -301,5 +307,3 @@ func encodeEvent(ev Event) (op *Op, attrs []byte) {
 	}
 	return op, attrs
 }
-
-var _ io.Closer = (*Server)(nil)
