@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/xdpctl/xdpctl-nl/genl"
@@ -19,7 +20,7 @@ import (
 // says.
 //
 //	server := genl.NewServer(genl.ServerOptions{})
-//	served, err := family.Serve(server, control)
+//	served, err := family.Serve(server, control, family.ServeOptions{})
 //	...
 //	client, err := family.Dial(family.Options{Transport: server.Dial})
 type Server struct {
@@ -27,20 +28,28 @@ type Server struct {
 	control Control
 	family  *genl.ServedFamily
 	tables  map[CtrlType]servedTable
+	changes atomic.Uint32 // made through the server
 
 	mu        sync.Mutex
 	listeners map[string]int // by group
 	events    *servedEvents  // while there are any
 }
 
+// ServeOptions say how to [Serve].
+type ServeOptions struct {
+	// ID is the message type of the family, or 0 for one that is free.
+	ID uint16
+}
+
 // Serve adds the family to a server. The Control stays the caller's, who closes
 // it after the Server.
-func Serve(s *genl.Server, c Control) (*Server, error) {
+func Serve(s *genl.Server, c Control, o ServeOptions) (*Server, error) {
 	v := &Server{
-		server: s, control: c, tables: servedTables(c),
+		server: s, control: c,
 		listeners: make(map[string]int),
 	}
-	v.family = &genl.ServedFamily{Name: FamilyName, Version: FamilyVersion, Listeners: v.listen}
+	v.tables = servedTables(v, c)
+	v.family = &genl.ServedFamily{Name: FamilyName, Version: FamilyVersion, ID: o.ID, Listeners: v.listen}
 	for _, g := range groups {
 		v.family.Groups = append(v.family.Groups, genl.ServedGroup{Name: g})
 	}
@@ -140,7 +149,11 @@ func (v *Server) change(f func(ctx context.Context, w *genl.ReplyWriter, r *genl
 				w.Notify(op.Group, op.Cmd, attrs)
 			}
 		})
-		return f(ctx, w, r)
+		err := f(ctx, w, r)
+		if err == nil {
+			v.changes.Add(1)
+		}
+		return err
 	})
 }
 
@@ -290,6 +303,23 @@ func (e *servedEvents) close() error {
 		return nil
 	}
 	return e.sub.Close()
+}
+
+// Generation is implemented by a [Control] that can tell whether entries came or
+// went: it returns a number that is another then. Dumps that span that say so
+// (NLM_F_DUMP_INTR). Without it, those that span changes made through the Server.
+type Generation interface {
+	Generation(ctx context.Context) (uint32, error)
+}
+
+// generation returns a number that is another after a change, and never 0.
+func (v *Server) generation(ctx context.Context) uint32 {
+	if g, ok := v.control.(Generation); ok {
+		if n, err := g.Generation(ctx); err == nil {
+			return max(n, 1)
+		}
+	}
+	return max(v.changes.Load()+1, 1)
 }
 
 // encodeEvent returns the notification of an event with its attributes.

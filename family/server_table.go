@@ -21,21 +21,21 @@ type servedTable interface {
 	dump(r *genl.ServerRequest) (genl.DumpCursor, error)
 }
 
-func servedTables(c Control) map[CtrlType]servedTable {
+func servedTables(s *Server, c Control) map[CtrlType]servedTable {
 	return map[CtrlType]servedTable{
-		CtrlTypeXDPStats:  newServed(c, c.Stats(), StatsKey{}),
-		CtrlTypeXDPQstats: newServed(c, c.Qstats(), QstatsKey{}),
-		CtrlTypeXDPCaps:   newServed(c, c.Caps(), CapsKey{}),
-		CtrlTypeXDPAttr:   newServed(c, c.Attr(), AttrKey{}),
-		CtrlTypeXDPPort:   newServed(c, c.Port(), PortKey{}),
+		CtrlTypeXDPStats:  newServed(s, c.Stats(), StatsKey{}),
+		CtrlTypeXDPQstats: newServed(s, c.Qstats(), QstatsKey{}),
+		CtrlTypeXDPCaps:   newServed(s, c.Caps(), CapsKey{}),
+		CtrlTypeXDPAttr:   newServed(s, c.Attr(), AttrKey{}),
+		CtrlTypeXDPPort:   newServed(s, c.Port(), PortKey{}),
 		// The one key with a part that may be left out.
-		CtrlTypeXDPProg: newServed(c, c.Prog(), ProgKey{Queue: QueueAll}, AttrProgQueue),
+		CtrlTypeXDPProg: newServed(s, c.Prog(), ProgKey{Queue: QueueAll}, AttrProgQueue),
 	}
 }
 
 // served is servedTable for one control type.
 type served[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
-	control  Control
+	server   *Server
 	table    Table[K, V]
 	desc     *TypeDesc
 	start    K        // what a key is before what the request says
@@ -47,8 +47,8 @@ type servedKey[K any] interface {
 	DecodeAttrs(b []byte) error
 }
 
-func newServed[K, V any, PK servedKey[K], PV valueCodec[K, V]](c Control, t Table[K, V], start K, optional ...uint16) *served[K, V, PK, PV] {
-	return &served[K, V, PK, PV]{c, t, PK(nil).Desc(), start, optional}
+func newServed[K, V any, PK servedKey[K], PV valueCodec[K, V]](s *Server, t Table[K, V], start K, optional ...uint16) *served[K, V, PK, PV] {
+	return &served[K, V, PK, PV]{s, t, PK(nil).Desc(), start, optional}
 }
 
 // key reads the key of a request.
@@ -167,16 +167,10 @@ type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	buf    []byte
 }
 
-// Generation is implemented by a Control that can tell whether something came or
-// went: a number that is another then, and never 0.
-type Generation interface {
-	Generation(ctx context.Context) uint32
-}
-
 // Next implements genl.DumpCursor.
 func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
-	if g, ok := d.t.control.(Generation); ok && w.Empty() {
-		w.Consistent(g.Generation(d.r.Context()))
+	if w.Empty() {
+		w.Consistent(d.t.server.generation(d.r.Context()))
 	}
 	for d.cur.Next(&d.k, &d.v) {
 		if !d.matches() {

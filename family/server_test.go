@@ -156,7 +156,7 @@ func serveMemory(t *testing.T) (*memoryControl, *Client) {
 		first: func(k *ProgKey) uint32 { return k.Ifindex },
 	}
 	s := genl.NewServer(genl.ServerOptions{})
-	served, err := Serve(s, c)
+	served, err := Serve(s, c, ServeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

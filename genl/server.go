@@ -98,6 +98,9 @@ type ServedFamily struct {
 	// families leave it 0, which is all of them.
 	LooseBelow uint8
 
+	// ID is the message type to have, or 0 for one that is free.
+	ID uint16
+
 	// Listeners, if not nil, is told how many sockets have joined a group,
 	// whenever one joins or leaves it. It must not join or leave any.
 	Listeners func(group string, n int)
@@ -243,7 +246,7 @@ func (s *Server) Register(f *ServedFamily) error {
 	if t.named(f.Name) != nil {
 		return fmt.Errorf("register family %q: %w", f.Name, unix.EEXIST)
 	}
-	if fam.id, err = s.newID(t); err != nil {
+	if fam.id, err = s.newID(t, f.ID); err != nil {
 		return fmt.Errorf("register family %q: %w", f.Name, err)
 	}
 	fam.firstGroup = s.groups.take(len(f.Groups))
@@ -265,8 +268,18 @@ func (s *Server) install(f *served) {
 	s.families.Store(&t)
 }
 
-// newID returns the next id that is free, in turn (idr_alloc_cyclic).
-func (s *Server) newID(t *familyTable) (uint16, error) {
+// newID returns the id that is wanted, if it is free, or, if that is 0, the next
+// one, in turn (idr_alloc_cyclic).
+func (s *Server) newID(t *familyTable, want uint16) (uint16, error) {
+	switch {
+	case want == 0:
+	case want < unix.GENL_MIN_ID || want > unix.GENL_MAX_ID:
+		return 0, unix.EINVAL
+	case t.find(want) != nil:
+		return 0, unix.EEXIST
+	default:
+		return want, nil
+	}
 	const n = unix.GENL_MAX_ID + 1 - genlFirstID
 	for range n {
 		id := s.nextID
