@@ -149,11 +149,7 @@ func (v *Server) change(f func(ctx context.Context, w *genl.ReplyWriter, r *genl
 				w.Notify(op.Group, op.Cmd, attrs)
 			}
 		})
-		err := f(ctx, w, r)
-		if err == nil {
-			v.changes.Add(1)
-		}
-		return err
+		return f(ctx, w, r)
 	})
 }
 
@@ -307,7 +303,8 @@ func (e *servedEvents) close() error {
 
 // Generation is implemented by a [Control] that can tell whether entries came or
 // went: it returns a number that is another then. Dumps that span that say so
-// (NLM_F_DUMP_INTR). Without it, those that span changes made through the Server.
+// (NLM_F_DUMP_INTR). Without it, those do that span changes made through the
+// Server.
 type Generation interface {
 	Generation(ctx context.Context) (uint32, error)
 }

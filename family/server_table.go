@@ -98,7 +98,7 @@ func (t *served[K, V, PK, PV]) set(ctx context.Context, w *genl.ReplyWriter, r *
 	if n, ok := r.Uint32(t.desc.UpdateAttr); ok {
 		how = Update(n)
 	}
-	if err := t.table.Update(ctx, &k, &v, how); err != nil {
+	if err := t.change(ctx, &k, func() error { return t.table.Update(ctx, &k, &v, how) }); err != nil {
 		return refusal(t.desc.Set, r, err)
 	}
 	var now V
@@ -128,7 +128,31 @@ func (t *served[K, V, PK, PV]) del(ctx context.Context, _ *genl.ReplyWriter, r *
 	if err != nil {
 		return err
 	}
-	return refusal(t.desc.Set, r, t.table.Delete(ctx, &k))
+	err = t.change(ctx, &k, func() error { return t.table.Delete(ctx, &k) })
+	return refusal(t.desc.Set, r, err)
+}
+
+// change runs f, which changes an entry, and, if the Control does not do so
+// itself, takes note if the entry is another after it.
+func (t *served[K, V, PK, PV]) change(ctx context.Context, k *K, f func() error) error {
+	if _, ok := t.server.control.(Generation); ok {
+		return f()
+	}
+	before := t.entry(ctx, k)
+	err := f()
+	if err == nil && !slices.Equal(before, t.entry(ctx, k)) {
+		t.server.changes.Add(1)
+	}
+	return err
+}
+
+// entry returns the attributes of an entry, or nil if there is none.
+func (t *served[K, V, PK, PV]) entry(ctx context.Context, k *K) []byte {
+	var v V
+	if t.table.Lookup(ctx, k, &v) != nil {
+		return nil
+	}
+	return PV(&v).AppendAttrs([]byte{}, false)
 }
 
 // dump is TYPE-get, dump.

@@ -228,21 +228,25 @@ func (s *scenario) run(w *world, c family.Control, dev, mode string) {
 
 // TestProg runs every scenario through every door, on netdevs with and
 // without native XDP.
-func TestProg(t *testing.T) {
+func TestProg(t *testing.T) { eachBackend(t, testProg) }
+
+func testProg(t *testing.T, b backend) {
 	for _, dev := range []struct{ name, mode string }{{"veth0", "native"}, {"dummy0", "generic"}} {
 		for _, s := range scenarios {
 			t.Run(dev.name+"/"+s.name, func(t *testing.T) {
-				eachDoor(t, func(w *world, c family.Control) { s.run(w, c, dev.name, dev.mode) })
+				eachDoor(t, b, func(w *world, c family.Control) { s.run(w, c, dev.name, dev.mode) })
 			})
 		}
 	}
 }
 
 // TestProgVirtio runs every scenario on a virtio_net device.
-func TestProgVirtio(t *testing.T) {
+func TestProgVirtio(t *testing.T) { eachBackend(t, testProgVirtio) }
+
+func testProgVirtio(t *testing.T, b backend) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
-			eachDoor(t, func(w *world, c family.Control) {
+			eachDoor(t, b, func(w *world, c family.Control) {
 				s.run(w, c, w.takeVirtio(), "native")
 			})
 		})
@@ -250,8 +254,10 @@ func TestProgVirtio(t *testing.T) {
 }
 
 // TestNativeUnsupported asks for native mode of a netdev that has none.
-func TestNativeUnsupported(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestNativeUnsupported(t *testing.T) { eachBackend(t, testNativeUnsupported) }
+
+func testNativeUnsupported(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		s := scenario{steps: []step{
 			{add("pass", native), unix.EOPNOTSUPP, "-"},
 			{put("pass", native), unix.EOPNOTSUPP, "-"},
@@ -262,11 +268,13 @@ func TestNativeUnsupported(t *testing.T) {
 }
 
 // TestDoorsMix changes through one door what the other attached.
-func TestDoorsMix(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
-		other := w.doors["netlink"]
+func TestDoorsMix(t *testing.T) { eachBackend(t, testDoorsMix) }
+
+func testDoorsMix(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
+		other := w.one()
 		if c == other {
-			other = w.doors["map"]
+			other = w.other()
 		}
 		via := func(do op) op {
 			return func(w *world, _ family.Control, dev string) error { return do(w, other, dev) }

@@ -77,10 +77,12 @@ func metadataErrno() unix.Errno {
 }
 
 // TestAttr makes, changes and undoes settings through either door.
-func TestAttr(t *testing.T) {
+func TestAttr(t *testing.T) { eachBackend(t, testAttr) }
+
+func testAttr(t *testing.T, b backend) {
 	md := metadataErrno()
 	const again = family.UpdateExist
-	after := differ(t, nil, []turn{
+	after := differ(t, b, nil, []turn{
 		{"redirect", setting("veth0", family.UpdateAny, rings(1)), 0},
 		{"redirect again", setting("veth0", again, rings(1)), 0},
 		{"redirect undone", setting("veth0", family.UpdateAny, rings(0)), 0},
@@ -97,7 +99,7 @@ func TestAttr(t *testing.T) {
 		{"nothing undone", resetAttr("veth0"), 0},
 		{"meter off where it is off", setting("veth0", family.UpdateAny, metering(0)), 0},
 	})
-	w := newWorld(t)
+	w := newWorld(t, b)
 	prefix := fmt.Sprintf("attr %d:", w.ns.Index("veth0"))
 	line := func(fill func(v *family.Attr)) string {
 		var v family.Attr
@@ -130,7 +132,7 @@ func TestAttr(t *testing.T) {
 func (w *world) metadataType() uint32 {
 	w.Helper()
 	k := &family.AttrKey{Ifindex: w.ifindex("veth0")}
-	c := w.doors["netlink"]
+	c := w.one()
 	if err := setting("veth0", family.UpdateAny, metadata(1))(w, c); err != nil {
 		w.Fatal(err)
 	}
@@ -146,14 +148,16 @@ func (w *world) metadataType() uint32 {
 func (w *world) metadataFeatures(dev string) family.XDPRXMetadata {
 	w.Helper()
 	var v family.Caps
-	if err := w.doors["netlink"].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: w.ifindex(dev)}, &v); err != nil {
+	if err := w.one().Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: w.ifindex(dev)}, &v); err != nil {
 		w.Fatal(err)
 	}
 	return v.XDPRXMetadataFeatures
 }
 
 // TestAttrRefused makes wrong updates, which change nothing.
-func TestAttrRefused(t *testing.T) {
+func TestAttrRefused(t *testing.T) { eachBackend(t, testAttrRefused) }
+
+func testAttrRefused(t *testing.T, b backend) {
 	const any = family.UpdateAny
 	with := func(fill func(v *family.Attr), more func(v *family.Attr)) func(v *family.Attr) {
 		return func(v *family.Attr) { fill(v); more(v) }
@@ -184,7 +188,7 @@ func TestAttrRefused(t *testing.T) {
 		{"meter on a bad fd", setting("veth0", any, with(metering(1), func(v *family.Attr) { v.SetFD(9999) })), unix.EBADF},
 		{"meter on what is no program", setting("veth0", any, with(metering(1), func(v *family.Attr) { v.SetFD(0) })), unix.EINVAL},
 	}
-	after := differ(t, nil, turns)
+	after := differ(t, b, nil, turns)
 	for i := range turns {
 		if diff := cmp.Diff(withoutName(after[0]), withoutName(after[i])); diff != "" {
 			t.Errorf("%s: changed the state, -before +after:\n%s", turns[i].name, diff)
@@ -236,9 +240,11 @@ func TestAttrNetlinkRefused(t *testing.T) {
 
 // TestAttrMapShort writes values in which nothing is present, as the proposal
 // has them: what the command needs is meant.
-func TestAttrMapShort(t *testing.T) {
-	w := newWorld(t)
-	c := w.doors["map"]
+func TestAttrMapShort(t *testing.T) { eachBackend(t, testAttrMapShort) }
+
+func testAttrMapShort(t *testing.T, b backend) {
+	w := newWorld(t, b)
+	c := w.other()
 	k := &family.AttrKey{Ifindex: w.ifindex("veth0")}
 	for _, tc := range []struct {
 		v     family.Attr
@@ -261,9 +267,11 @@ func TestAttrMapShort(t *testing.T) {
 }
 
 // TestAttrMapPresent sets bits of present that no update can have.
-func TestAttrMapPresent(t *testing.T) {
-	w := newWorld(t)
-	c := w.doors["map"]
+func TestAttrMapPresent(t *testing.T) { eachBackend(t, testAttrMapPresent) }
+
+func testAttrMapPresent(t *testing.T, b backend) {
+	w := newWorld(t, b)
+	c := w.other()
 	k := &family.AttrKey{Ifindex: w.ifindex("veth0")}
 	settable := family.CtrlTypeXDPAttr.Desc().SetMask
 	before := w.everything()
@@ -287,10 +295,12 @@ func TestAttrMapPresent(t *testing.T) {
 }
 
 // TestAttrPermission changes settings without CAP_NET_ADMIN, and reads them.
-func TestAttrPermission(t *testing.T) {
-	for _, d := range doors {
+func TestAttrPermission(t *testing.T) { eachBackend(t, testAttrPermission) }
+
+func testAttrPermission(t *testing.T, b backend) {
+	for _, d := range b.doors() {
 		t.Run(d.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, b)
 			k := &family.AttrKey{Ifindex: w.ifindex("veth0")}
 			var set, remove, lookup error
 			testutil.WithoutCaps(t, w.ns, []int{unix.CAP_NET_ADMIN}, func() {
@@ -307,8 +317,10 @@ func TestAttrPermission(t *testing.T) {
 }
 
 // TestAttrNotified listens to changes made through each door.
-func TestAttrNotified(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestAttrNotified(t *testing.T) { eachBackend(t, testAttrNotified) }
+
+func testAttrNotified(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		s := w.watch()
 		for _, do := range []func(*world, family.Control) error{
 			setting("veth0", family.UpdateAny, rings(1)),

@@ -31,16 +31,18 @@ type features struct {
 // TestCapsKernel compares caps with what the kernel's own netdev family says
 // of the same netdevs, without programs and with: some drivers change their
 // features with the program.
-func TestCapsKernel(t *testing.T) {
+func TestCapsKernel(t *testing.T) { eachBackend(t, testCapsKernel) }
+
+func testCapsKernel(t *testing.T, b backend) {
 	if !testutil.KernelAtLeast(6, 3) {
 		t.Log("this kernel has no xdp_features: see TestCapsDerived")
 		return
 	}
-	w := newWorld(t)
+	w := newWorld(t, b)
 	virtio := w.takeVirtio()
 	w.sameCaps("without programs")
 	for _, dev := range []string{"veth1", virtio} {
-		if err := add("pass", native)(w, w.doors["map"], dev); err != nil {
+		if err := add("pass", native)(w, w.other(), dev); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +68,7 @@ func (w *world) sameCaps(when string) {
 		}
 		want[binary.NativeEndian.Uint32(attrs[netdevIfindex])] = f
 	}
-	for _, d := range doors {
+	for _, d := range w.ways {
 		got := make(map[uint32]features)
 		for _, e := range entries(w, w.doors[d.name].Caps(), nil) {
 			v := &e.Value
@@ -86,12 +88,14 @@ func (w *world) sameCaps(when string) {
 
 // TestCapsDerived is for kernels that do not know the features of their
 // netdevs. What is wanted is what newer kernels say of the same netdevs.
-func TestCapsDerived(t *testing.T) {
+func TestCapsDerived(t *testing.T) { eachBackend(t, testCapsDerived) }
+
+func testCapsDerived(t *testing.T, b backend) {
 	if testutil.KernelAtLeast(6, 3) {
 		t.Log("this kernel has xdp_features: see TestCapsKernel")
 		return
 	}
-	w := newWorld(t)
+	w := newWorld(t, b)
 	virtio := w.takeVirtio()
 	const (
 		basic = family.XDPActBasic | family.XDPActRedirect
@@ -103,7 +107,7 @@ func TestCapsDerived(t *testing.T) {
 		"lo": 0, "xdpctl0": 0, "dummy0": 0, "veth0": basic | sg, "veth1": basic | sg, virtio: basic,
 	})
 	for _, dev := range []string{"veth1", virtio} {
-		if err := add("pass", native)(w, w.doors["map"], dev); err != nil {
+		if err := add("pass", native)(w, w.other(), dev); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,7 +120,7 @@ func TestCapsDerived(t *testing.T) {
 func (w *world) derivedCaps(want map[string]family.XDPAct) {
 	w.Helper()
 	for dev, features := range want {
-		for _, d := range doors {
+		for _, d := range w.ways {
 			var v family.Caps
 			if err := w.doors[d.name].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
 				w.Fatal(err)
@@ -135,15 +139,17 @@ func (w *world) derivedCaps(want map[string]family.XDPAct) {
 }
 
 // TestCapsQueues checks queue counts and drivers.
-func TestCapsQueues(t *testing.T) {
-	w := newWorld(t)
+func TestCapsQueues(t *testing.T) { eachBackend(t, testCapsQueues) }
+
+func testCapsQueues(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 3})
 	for dev, want := range map[string]family.Caps{
 		"mq0":    {RXQueues: 3, TXQueues: 3, MaxRXQueues: 3, MaxTXQueues: 3},
 		"dummy0": {RXQueues: 1, TXQueues: 1, MaxRXQueues: 1, MaxTXQueues: 1},
 	} {
 		var v family.Caps
-		if err := w.doors["map"].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
+		if err := w.other().Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
 			t.Fatal(err)
 		}
 		got := family.Caps{RXQueues: v.RXQueues, TXQueues: v.TXQueues, MaxRXQueues: v.MaxRXQueues, MaxTXQueues: v.MaxTXQueues}
@@ -152,7 +158,7 @@ func TestCapsQueues(t *testing.T) {
 		}
 	}
 	var v family.Caps
-	if err := w.doors["netlink"].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index("veth0"))}, &v); err != nil {
+	if err := w.one().Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index("veth0"))}, &v); err != nil {
 		t.Fatal(err)
 	}
 	if got := v.Driver.String(); got != "veth" {

@@ -27,11 +27,11 @@ type turn struct {
 // differ makes the same requests through each door, each in a world of its own,
 // and wants the same of both after every one: the errno, and all that there is
 // then, which every door must see alike. It returns what there was after each.
-func differ(t *testing.T, prepare func(w *world), turns []turn) []string {
+func differ(t *testing.T, b backend, prepare func(w *world), turns []turn) []string {
 	t.Helper()
 	var first []string
-	for i, d := range doors {
-		w := newWorld(t)
+	for i, d := range b.doors() {
+		w := newWorld(t, b)
 		if prepare != nil {
 			prepare(w)
 		}
@@ -50,7 +50,7 @@ func differ(t *testing.T, prepare func(w *world), turns []turn) []string {
 		}
 		for n := range turns {
 			if diff := cmp.Diff(first[n], after[n]); diff != "" {
-				t.Errorf("%s, -%s +%s:\n%s", turns[n].name, doors[0].name, d.name, diff)
+				t.Errorf("%s, -%s +%s:\n%s", turns[n].name, b.doors()[0].name, d.name, diff)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func differ(t *testing.T, prepare func(w *world), turns []turn) []string {
 // another: without ids of programs, links, maps and BTF.
 func (w *world) everything() string {
 	w.Helper()
-	c := w.doors["netlink"]
+	c := w.one()
 	var s strings.Builder
 	for _, e := range entries(w, c.Prog(), nil) {
 		fmt.Fprintf(&s, "prog %d %#x: %s%s\n", e.Key.Ifindex, e.Key.Queue, w.describe(&e.Value), describeStack(&e.Value))

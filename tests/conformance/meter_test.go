@@ -40,7 +40,7 @@ func meter(w *world, c family.Control, dev string, on bool, prog string) error {
 func (w *world) meters(dev string, want uint64, on uint32) {
 	w.Helper()
 	index := uint32(w.ns.Index(dev))
-	for _, d := range doors {
+	for _, d := range w.ways {
 		var v family.Stats
 		if err := w.doors[d.name].Stats().Lookup(w.ctx, &family.StatsKey{Ifindex: index}, &v); err != nil {
 			w.Fatal(err)
@@ -63,10 +63,12 @@ var allVerdicts = []string{"packets", "aborted", "drop", "invalid", "pass", "red
 
 // TestMeter counts every verdict in native and in generic mode, from the moment
 // it is turned on.
-func TestMeter(t *testing.T) {
+func TestMeter(t *testing.T) { eachBackend(t, testMeter) }
+
+func testMeter(t *testing.T, b backend) {
 	for name, mode := range map[string]family.Mode{"native": native, "generic": generic} {
 		t.Run(name, func(t *testing.T) {
-			eachDoor(t, func(w *world, c family.Control) {
+			eachDoor(t, b, func(w *world, c family.Control) {
 				w.ns.AddVeth("port0", "port1", testutil.VethOptions{})
 				w.loadVerdict("port0")
 				for dev, prog := range map[string]string{"veth0": "pass", "port1": "pass"} {
@@ -108,7 +110,7 @@ func TestMeter(t *testing.T) {
 // queueCounts checks that the one queue of dev has the counters of the netdev.
 func (w *world) queueCounts(dev string, want map[string]uint64) {
 	w.Helper()
-	for _, d := range doors {
+	for _, d := range w.ways {
 		var v family.Qstats
 		k := &family.QstatsKey{Ifindex: uint32(w.ns.Index(dev))}
 		if err := w.doors[d.name].Qstats().Lookup(w.ctx, k, &v); err != nil {
@@ -127,31 +129,35 @@ func (w *world) queueCounts(dev string, want map[string]uint64) {
 }
 
 // TestMeterVirtio does so on a virtio_net device, whose own counters say less.
-func TestMeterVirtio(t *testing.T) {
-	w := newWorld(t)
+func TestMeterVirtio(t *testing.T) { eachBackend(t, testMeterVirtio) }
+
+func testMeterVirtio(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	from, to := w.takeVirtio(), w.takeVirtio()
 	w.loadVerdict("veth0")
 	for dev, prog := range map[string]string{"veth1": "pass", to: "verdict"} {
-		if err := add(prog, native)(w, w.doors["map"], dev); err != nil {
+		if err := add(prog, native)(w, w.other(), dev); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := meter(w, w.doors["map"], to, true, ""); err != nil {
+	if err := meter(w, w.other(), to, true, ""); err != nil {
 		t.Fatal(err)
 	}
 	want := w.since(to, verdicts) // the meter's own begin with 0
 	w.send(from, to)
 	w.counted(to, want, allVerdicts...)
 	w.compareAll()
-	if err := meter(w, w.doors["netlink"], to, false, ""); err != nil {
+	if err := meter(w, w.one(), to, false, ""); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestMeterFollows keeps the meter on while programs come, are replaced under
 // traffic, and go: not a verdict is missed.
-func TestMeterFollows(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestMeterFollows(t *testing.T) { eachBackend(t, testMeterFollows) }
+
+func testMeterFollows(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		w.loadVerdict("lo")
 		w.progs["one"] = w.progs["verdict"]
 		w.loadVerdict("lo")
@@ -198,8 +204,10 @@ func TestMeterFollows(t *testing.T) {
 }
 
 // TestMeterForeign meters programs that others have attached.
-func TestMeterForeign(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestMeterForeign(t *testing.T) { eachBackend(t, testMeterForeign) }
+
+func testMeterForeign(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		w.loadVerdict("lo")
 		w.progs["one"] = w.progs["verdict"]
 		w.loadVerdict("lo")
@@ -245,8 +253,10 @@ func (w *world) refused(c family.Control, what string, err error, errno unix.Err
 }
 
 // TestMeterRefused refuses what the meter cannot count, and changes nothing.
-func TestMeterRefused(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestMeterRefused(t *testing.T) { eachBackend(t, testMeterRefused) }
+
+func testMeterRefused(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		w.loadVerdict("lo")
 		if err := add("drop", native)(w, c, "veth1"); err != nil {
 			w.Fatal(err)

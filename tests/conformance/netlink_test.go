@@ -70,7 +70,7 @@ func TestDumpInterrupted(t *testing.T) {
 	}{
 		{"nothing", func() {}, false},
 		{"attach", func() {
-			if err := add("pass", auto)(r.world, r.doors["map"], "dummy0"); err != nil {
+			if err := add("pass", auto)(r.world, r.other(), "dummy0"); err != nil {
 				t.Fatal(err)
 			}
 		}, true},

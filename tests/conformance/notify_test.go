@@ -17,7 +17,7 @@ import (
 // watch starts to receive notifications in the world.
 func (w *world) watch() family.Subscription {
 	w.Helper()
-	s, err := w.doors["netlink"].Subscribe(w.ctx)
+	s, err := w.one().Subscribe(w.ctx)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func (w *world) watch() family.Subscription {
 // has come a second time.
 func (w *world) told(s family.Subscription, dev string) []string {
 	w.Helper()
-	if err := add("pass", generic)(w, w.doors["netlink"], dev); err != nil {
+	if err := add("pass", generic)(w, w.one(), dev); err != nil {
 		w.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
@@ -61,8 +61,10 @@ func (w *world) told(s family.Subscription, dev string) []string {
 }
 
 // TestNotifications makes changes through each door and counts what is told.
-func TestNotifications(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestNotifications(t *testing.T) { eachBackend(t, testNotifications) }
+
+func testNotifications(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		s := w.watch()
 		for _, st := range []struct {
 			do    op
@@ -95,8 +97,10 @@ func TestNotifications(t *testing.T) {
 }
 
 // TestNotifiedOfLoss takes attachments away behind the module's back.
-func TestNotifiedOfLoss(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestNotifiedOfLoss(t *testing.T) { eachBackend(t, testNotifiedOfLoss) }
+
+func testNotifiedOfLoss(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		for _, dev := range []string{"veth0", "veth1"} {
 			if err := add("pass", native)(w, c, dev); err != nil {
 				w.Fatal(err)
@@ -133,10 +137,12 @@ func (w *world) expect(s family.Subscription, ifindex uint32) {
 
 // TestNotifiedWhere makes the same change in two namespaces and listens in
 // one.
-func TestNotifiedWhere(t *testing.T) {
-	w, other := newWorld(t), newWorld(t)
+func TestNotifiedWhere(t *testing.T) { eachBackend(t, testNotifiedWhere) }
+
+func testNotifiedWhere(t *testing.T, b backend) {
+	w, other := newWorld(t, b), newWorld(t, b)
 	s := w.watch()
-	for _, d := range doors {
+	for _, d := range w.ways {
 		if err := put("pass", auto)(other, other.doors[d.name], "veth0"); err != nil {
 			t.Fatal(err)
 		}
@@ -147,9 +153,11 @@ func TestNotifiedWhere(t *testing.T) {
 }
 
 // TestMapSubscribe asks for notifications where there are none.
-func TestMapSubscribe(t *testing.T) {
-	w := emptyWorld(t)
-	if _, err := w.doors["map"].Subscribe(w.ctx); !errors.Is(err, errors.ErrUnsupported) {
+func TestMapSubscribe(t *testing.T) { eachBackend(t, testMapSubscribe) }
+
+func testMapSubscribe(t *testing.T, b backend) {
+	w := emptyWorld(t, b)
+	if _, err := w.other().Subscribe(w.ctx); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v, want %v", err, errors.ErrUnsupported)
 	}
 }

@@ -41,7 +41,9 @@ func delLink(dev string) func(*world, family.Control) error {
 }
 
 // TestPort binds and frees ports through either door.
-func TestPort(t *testing.T) {
+func TestPort(t *testing.T) { eachBackend(t, testPort) }
+
+func testPort(t *testing.T, b backend) {
 	const any, add, replace = family.UpdateAny, family.UpdateNoexist, family.UpdateExist
 	none := func(w *world, c family.Control) error {
 		return c.Port().Update(w.ctx, &family.PortKey{Port: 4}, &family.Port{Present: 1 << family.AttrPortIfindex}, any)
@@ -79,8 +81,8 @@ func TestPort(t *testing.T) {
 		{"a pair goes", delLink("veth0"), 0},
 		{"free the last", free(family.Ports - 1), 0},
 	}
-	after := differ(t, nil, turns)
-	w := newWorld(t)
+	after := differ(t, b, nil, turns)
+	w := newWorld(t, b)
 	line := func(port uint32, dev string) string {
 		return fmt.Sprintf("port %d: %d maps true", port, w.ifindex(dev))
 	}
@@ -109,8 +111,10 @@ func unixError(err error, from, to unix.Errno) error {
 
 // TestPortMaps compares the maps of the table with the table, and tries to write
 // them.
-func TestPortMaps(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestPortMaps(t *testing.T) { eachBackend(t, testPortMaps) }
+
+func testPortMaps(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		for port, dev := range map[uint32]string{3: "veth0", 1000: "dummy0"} {
 			if err := bind(port, dev, family.UpdateAny)(w, c); err != nil {
 				w.Fatal(err)
@@ -168,9 +172,11 @@ func (w *world) mapByID(id uint32) int {
 }
 
 // TestPortMoved moves a netdev with a port to another namespace.
-func TestPortMoved(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
-		other := newWorld(w.T)
+func TestPortMoved(t *testing.T) { eachBackend(t, testPortMoved) }
+
+func testPortMoved(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
+		other := newWorld(w.T, w.backend)
 		if err := bind(3, "dummy0", family.UpdateAny)(w, c); err != nil {
 			w.Fatal(err)
 		}
@@ -181,7 +187,7 @@ func TestPortMoved(t *testing.T) {
 		for _, e := range entries(w, c.Port(), nil) {
 			w.Errorf("port %+v is left", e)
 		}
-		for _, e := range entries(other, other.doors["netlink"].Port(), nil) {
+		for _, e := range entries(other, other.one().Port(), nil) {
 			w.Errorf("port %+v came with it", e)
 		}
 		other.compareAll()
@@ -190,8 +196,10 @@ func TestPortMoved(t *testing.T) {
 
 // TestPortNotified listens to changes made through each door, and by a netdev
 // that goes.
-func TestPortNotified(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestPortNotified(t *testing.T) { eachBackend(t, testPortNotified) }
+
+func testPortNotified(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		veth, dummy := w.ifindex("veth0"), w.ifindex("dummy0")
 		s := w.watch()
 		for _, do := range []func(*world, family.Control) error{

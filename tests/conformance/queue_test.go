@@ -42,7 +42,9 @@ func channels(n int, devs ...string) func(*world, family.Control) error {
 }
 
 // TestQueue gives RX queues programs of their own, and takes them away.
-func TestQueue(t *testing.T) {
+func TestQueue(t *testing.T) { eachBackend(t, testQueue) }
+
+func testQueue(t *testing.T, b backend) {
 	const any, add, replace, all = family.UpdateAny, family.UpdateNoexist, family.UpdateExist, family.QueueAll
 	prepare := func(w *world) { w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4}) }
 	turns := []turn{
@@ -65,8 +67,8 @@ func TestQueue(t *testing.T) {
 		{"off queue 3", offQueue("mq0", 3), 0},
 		{"off the netdev at last", offQueue("mq0", all), 0},
 	}
-	after := differ(t, prepare, turns)
-	w := newWorld(t)
+	after := differ(t, b, prepare, turns)
+	w := newWorld(t, b)
 	prepare(w)
 	line := func(queue uint32, prog, rest string) string {
 		return fmt.Sprintf("prog %d %#x: native %s module link1%s", w.ifindex("mq0"), queue, prog, rest)
@@ -88,16 +90,18 @@ func TestQueue(t *testing.T) {
 }
 
 // TestQueueInactive takes the queue of a program away, and brings it back.
-func TestQueueInactive(t *testing.T) {
+func TestQueueInactive(t *testing.T) { eachBackend(t, testQueueInactive) }
+
+func testQueueInactive(t *testing.T, b backend) {
 	prepare := func(w *world) { w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4}) }
-	after := differ(t, prepare, []turn{
+	after := differ(t, b, prepare, []turn{
 		{"queue 3", onQueue("mq0", 3, family.UpdateAny, "pass", ""), 0},
 		{"without the queue", channels(2, "mq1", "mq0"), 0},
 		{"another for it", onQueue("mq0", 3, family.UpdateExist, "drop", ""), same},
 		{"with the queue", channels(4, "mq0", "mq1"), 0},
 		{"off", offQueue("mq0", 3), 0},
 	})
-	w := newWorld(t)
+	w := newWorld(t, b)
 	prepare(w)
 	line := func(prog, state string) string {
 		return fmt.Sprintf("prog %d 0x3: native %s module link1 %s dispatched", w.ifindex("mq0"), prog, state)
@@ -108,13 +112,15 @@ func TestQueueInactive(t *testing.T) {
 }
 
 // TestQueueGeneric gives the RX queue of a netdev without native XDP a program.
-func TestQueueGeneric(t *testing.T) {
-	after := differ(t, nil, []turn{
+func TestQueueGeneric(t *testing.T) { eachBackend(t, testQueueGeneric) }
+
+func testQueueGeneric(t *testing.T, b backend) {
+	after := differ(t, b, nil, []turn{
 		{"queue 0", onQueue("dummy0", 0, family.UpdateAny, "pass", ""), 0},
 		{"the netdev", onQueue("dummy0", family.QueueAll, family.UpdateAny, "drop", ""), 0},
 		{"the netdev goes", delLink("dummy0"), 0},
 	})
-	w := newWorld(t)
+	w := newWorld(t, b)
 	dummy := w.ifindex("dummy0")
 	wantLines(t, after[1], "prog ",
 		fmt.Sprintf("prog %d 0x0: generic pass module link1 active dispatched", dummy),
@@ -123,8 +129,10 @@ func TestQueueGeneric(t *testing.T) {
 }
 
 // TestQueueNotified listens to changes of the programs of queues.
-func TestQueueNotified(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestQueueNotified(t *testing.T) { eachBackend(t, testQueueNotified) }
+
+func testQueueNotified(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 2})
 		s := w.watch()
 		for _, do := range []func(*world, family.Control) error{
@@ -161,11 +169,13 @@ func boundTo(w *world, dev string) int {
 // TestQueueRefused gives the queue of a netdev without a program one that it
 // cannot have, and finds nothing left of it. Before 6.3 no program is bound to a
 // netdev.
-func TestQueueRefused(t *testing.T) {
+func TestQueueRefused(t *testing.T) { eachBackend(t, testQueueRefused) }
+
+func testQueueRefused(t *testing.T, b backend) {
 	if !testutil.KernelAtLeast(6, 3) {
 		return
 	}
-	eachDoor(t, func(w *world, c family.Control) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		var v family.Prog
 		v.SetFD(uint32(boundTo(w, "veth0")))
 		key := &family.ProgKey{Ifindex: w.ifindex("veth0"), Queue: 0}
@@ -173,7 +183,7 @@ func TestQueueRefused(t *testing.T) {
 			w.Errorf("update: got %v, want %v", err, unix.EOPNOTSUPP)
 		}
 		var got family.Prog
-		if err := w.doors["netlink"].Prog().Lookup(w.ctx, progKey(int(key.Ifindex)), &got); w.errno(err) != unix.ENOENT {
+		if err := w.one().Prog().Lookup(w.ctx, progKey(int(key.Ifindex)), &got); w.errno(err) != unix.ENOENT {
 			w.Errorf("lookup: got %v, want %v", err, unix.ENOENT)
 		}
 	})

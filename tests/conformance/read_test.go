@@ -24,7 +24,7 @@ func compare[K comparable, V any](w *world, what string, table func(family.Contr
 	w.Helper()
 	var keys []K
 	var first []family.Entry[K, V]
-	for i, d := range doors {
+	for i, d := range w.ways {
 		t := table(w.doors[d.name])
 		all := entries(w, t, nil)
 		if i == 0 {
@@ -34,7 +34,7 @@ func compare[K comparable, V any](w *world, what string, table func(family.Contr
 			}
 		}
 		if diff := gocmp.Diff(first, all); diff != "" {
-			w.Fatalf("%s, -%s +%s:\n%s", what, doors[0].name, d.name, diff)
+			w.Fatalf("%s, -%s +%s:\n%s", what, w.ways[0].name, d.name, diff)
 		}
 		for _, e := range all {
 			v := garbage[V]()
@@ -118,15 +118,17 @@ func (w *world) compareAll() (stats []family.StatsKey, progs []family.ProgKey) {
 
 // TestIterate compares all tables in namespaces with few and with many
 // netdevs, and with no, one and many programs.
-func TestIterate(t *testing.T) {
+func TestIterate(t *testing.T) { eachBackend(t, testIterate) }
+
+func testIterate(t *testing.T, b backend) {
 	for _, tc := range []struct{ devs, progs int }{{0, 0}, {1, 0}, {1, 1}, {3, 2}, {150, 40}} {
 		t.Run(fmt.Sprintf("%d netdevs %d programs", tc.devs, tc.progs), func(t *testing.T) {
-			w := emptyWorld(t)
+			w := emptyWorld(t, b)
 			for i := range tc.devs {
 				dev := fmt.Sprintf("dummy%d", i)
 				w.ns.AddDummy(dev)
 				if i < tc.progs {
-					c := w.doors[doors[i%len(doors)].name]
+					c := w.doors[w.ways[i%len(w.ways)].name]
 					if err := add("pass", auto)(w, c, dev); err != nil {
 						t.Fatal(err)
 					}
@@ -148,15 +150,17 @@ func TestIterate(t *testing.T) {
 }
 
 // TestIterateQueues compares all tables where netdevs have several queues.
-func TestIterateQueues(t *testing.T) {
-	w := newWorld(t)
+func TestIterateQueues(t *testing.T) { eachBackend(t, testIterateQueues) }
+
+func testIterateQueues(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	w.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4})
-	if err := add("pass", native)(w, w.doors["map"], "mq0"); err != nil {
+	if err := add("pass", native)(w, w.other(), "mq0"); err != nil {
 		t.Fatal(err)
 	}
 	w.compareAll()
 	n := 0
-	for _, e := range entries(w, w.doors["map"].Qstats(), &family.QstatsKey{Ifindex: uint32(w.ns.Index("mq0"))}) {
+	for _, e := range entries(w, w.other().Qstats(), &family.QstatsKey{Ifindex: uint32(w.ns.Index("mq0"))}) {
 		if int(e.Key.Queue) != n {
 			t.Errorf("entry %d is queue %d", n, e.Key.Queue)
 		}
@@ -168,15 +172,17 @@ func TestIterateQueues(t *testing.T) {
 }
 
 // TestVirtioTables compares all tables on a virtio_net device.
-func TestVirtioTables(t *testing.T) {
-	w := newWorld(t)
+func TestVirtioTables(t *testing.T) { eachBackend(t, testVirtioTables) }
+
+func testVirtioTables(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	dev := w.takeVirtio()
 	w.compareAll()
-	if err := add("pass", native)(w, w.doors["netlink"], dev); err != nil {
+	if err := add("pass", native)(w, w.one(), dev); err != nil {
 		t.Fatal(err)
 	}
 	w.compareAll()
-	for _, d := range doors {
+	for _, d := range w.ways {
 		var v family.Caps
 		if err := w.doors[d.name].Caps().Lookup(w.ctx, &family.CapsKey{Ifindex: uint32(w.ns.Index(dev))}, &v); err != nil {
 			t.Fatal(err)
@@ -188,8 +194,10 @@ func TestVirtioTables(t *testing.T) {
 }
 
 // TestMissing looks up what is not there.
-func TestMissing(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestMissing(t *testing.T) { eachBackend(t, testMissing) }
+
+func testMissing(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		lo, veth := uint32(w.ns.Index("lo")), uint32(w.ns.Index("veth0"))
 		for _, tc := range []struct {
 			name  string
@@ -230,9 +238,11 @@ func TestMissing(t *testing.T) {
 
 // TestTypes compares the control types that the family lists with the maps
 // that the kernel makes of them.
-func TestTypes(t *testing.T) {
-	w := newWorld(t)
-	types, err := w.doors["netlink"].Types(w.ctx)
+func TestTypes(t *testing.T) { eachBackend(t, testTypes) }
+
+func testTypes(t *testing.T, b backend) {
+	w := newWorld(t, b)
+	types, err := w.one().Types(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +274,7 @@ func TestTypes(t *testing.T) {
 			}
 		})
 	}
-	viaMap, err := w.doors["map"].Types(w.ctx)
+	viaMap, err := w.other().Types(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

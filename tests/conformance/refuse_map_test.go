@@ -96,7 +96,7 @@ const (
 // TestMapUpdateRefused writes values that only the map door can be given.
 func TestMapUpdateRefused(t *testing.T) {
 	r := newRaw(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	drop := uint32(r.world.progs["drop"].FD)
@@ -178,7 +178,7 @@ func TestMapUpdateShort(t *testing.T) {
 // TestMapCommandsRefused uses commands and flags that control maps lack.
 func TestMapCommandsRefused(t *testing.T) {
 	r := newRaw(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	dev := uint32(r.ns.Index("veth0"))
@@ -216,7 +216,7 @@ func TestMapCommandsRefused(t *testing.T) {
 // and reads from it.
 func TestMapCapability(t *testing.T) {
 	r := newRaw(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	u := update{uint32(r.ns.Index("veth0")), queueAll, map[uint16]uint32{attrFD: uint32(r.world.progs["drop"].FD)}, 0}
@@ -242,8 +242,8 @@ func TestMapCapability(t *testing.T) {
 // TestMapOtherNetNS writes to the map of one namespace in another, where the
 // same ifindexes mean other netdevs.
 func TestMapOtherNetNS(t *testing.T) {
-	r, other := newRaw(t), newWorld(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	r, other := newRaw(t), newWorld(t, module)
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"veth0", "veth1"} {

@@ -98,7 +98,7 @@ func requests(ifindex, fd uint32) []request {
 // TestNetlinkRefused sends requests that are wrong by themselves.
 func TestNetlinkRefused(t *testing.T) {
 	r := newRaw(t)
-	if err := add("pass", auto)(r.world, r.doors["map"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.other(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	for _, rq := range requests(uint32(r.ns.Index("veth1")), uint32(r.world.progs["pass"].FD)) {
@@ -157,7 +157,7 @@ func TestNetlinkNotThere(t *testing.T) {
 // TestNetlinkCapability changes things without CAP_NET_ADMIN, and reads.
 func TestNetlinkCapability(t *testing.T) {
 	r := newRaw(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	dev := testutil.AttrU32(attrIfindex, uint32(r.ns.Index("veth0")))
@@ -209,8 +209,8 @@ func TestNetlinkCapability(t *testing.T) {
 // TestNetlinkOtherNetNS uses the socket of one namespace in another, where the
 // same ifindexes mean other netdevs.
 func TestNetlinkOtherNetNS(t *testing.T) {
-	r, other := newRaw(t), newWorld(t)
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	r, other := newRaw(t), newWorld(t, module)
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	const text = "the caller is in another network namespace than its socket"

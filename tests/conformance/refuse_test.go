@@ -97,7 +97,7 @@ func newRaw(t *testing.T) *raw {
 		}
 		return true
 	})
-	return newWorld(t).raw()
+	return newWorld(t, module).raw()
 }
 
 func (w *world) raw() *raw {
@@ -148,7 +148,7 @@ func (r *raw) snapshot() string {
 	for _, l := range r.ns.Links() {
 		fmt.Fprintf(&s, "%s %+v\n", l.Name, l.XDP)
 	}
-	for _, e := range entries(r.world, r.doors["netlink"].Prog(), nil) {
+	for _, e := range entries(r.world, r.one().Prog(), nil) {
 		fmt.Fprintf(&s, "%+v %+v\n", e.Key, e.Value)
 	}
 	links := testutil.XDPLinks(r.T)
@@ -214,7 +214,7 @@ func TestUpdateRefused(t *testing.T) {
 	r := newRaw(t)
 	pass, drop := r.world.progs["pass"], r.world.progs["drop"]
 	veth0, veth1, dummy0 := uint32(r.ns.Index("veth0")), uint32(r.ns.Index("veth1")), uint32(r.ns.Index("dummy0"))
-	if err := add("pass", auto)(r.world, r.doors["netlink"], "veth0"); err != nil {
+	if err := add("pass", auto)(r.world, r.one(), "veth0"); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.ns.SetXDP("veth1", drop.FD, 0); err != nil {

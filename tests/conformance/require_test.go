@@ -36,7 +36,9 @@ func off(dev string) func(*world, family.Control) error {
 
 // TestRequire attaches where what is required is there, and where it is not. A
 // veth without NAPI at its peer, as a new one is, cannot send back.
-func TestRequire(t *testing.T) {
+func TestRequire(t *testing.T) { eachBackend(t, testRequire) }
+
+func testRequire(t *testing.T, b backend) {
 	type need = loader.Requirement
 	const basic, tx = family.XDPActBasic, family.ActionTX
 	turns := []turn{
@@ -60,7 +62,7 @@ func TestRequire(t *testing.T) {
 		{"unknown metadata", requiring("veth0", native, need{RXMetadata: 1 << 30}), unix.EINVAL},
 		{"unknown action", requiring("veth0", native, need{Actions: 1 << 5}), unix.EINVAL},
 	}
-	after := differ(t, nil, turns)
+	after := differ(t, b, nil, turns)
 	for i, tn := range turns {
 		if tn.errno == 0 && tn.name != "off" {
 			continue
@@ -69,7 +71,7 @@ func TestRequire(t *testing.T) {
 			t.Errorf("%s: changed the state, -before +after:\n%s", tn.name, diff)
 		}
 	}
-	w := newWorld(t)
+	w := newWorld(t, b)
 	wantLines(t, after[1], "prog ", fmt.Sprintf("prog %d 0xffffffff: native pass module link1 features basic|redirect actions drop", w.ifindex("veth0")))
 	wantLines(t, after[4], "prog ", fmt.Sprintf("prog %d 0xffffffff: generic pass module link2 features basic actions tx", w.ifindex("veth0")))
 	wantLines(t, after[10], "prog ", fmt.Sprintf("prog %d 0xffffffff: generic pass module link3 features basic|redirect|rx-sg "+
@@ -77,24 +79,28 @@ func TestRequire(t *testing.T) {
 }
 
 // TestRequireMetadata requires what only newer kernels have.
-func TestRequireMetadata(t *testing.T) {
+func TestRequireMetadata(t *testing.T) { eachBackend(t, testRequireMetadata) }
+
+func testRequireMetadata(t *testing.T, b backend) {
 	hash := loader.Requirement{RXMetadata: family.XDPRXMetadataHash}
-	differ(t, nil, []turn{
+	differ(t, b, nil, []turn{
 		{"hash of a veth", requiring("veth0", native, hash), metadataErrno()},
 		{"hash of a dummy", requiring("dummy0", generic, hash), unix.EOPNOTSUPP},
 	})
 }
 
 // TestRequireReplace requires of a replacement, which is refused in whole.
-func TestRequireReplace(t *testing.T) {
+func TestRequireReplace(t *testing.T) { eachBackend(t, testRequireReplace) }
+
+func testRequireReplace(t *testing.T, b backend) {
 	plain := loader.Requirement{Features: family.XDPActBasic}
-	after := differ(t, nil, []turn{
+	after := differ(t, b, nil, []turn{
 		{"drop", func(w *world, c family.Control) error { return put("drop", native)(w, c, "veth0") }, 0},
 		{"replaced by one that lacks something", requiring("veth0", auto, loader.Requirement{Features: family.XDPActXSKZerocopy}), unix.EOPNOTSUPP},
 		{"replaced", requiring("veth0", auto, plain), 0},
 		{"replaced by one that requires nothing", requiring("veth0", auto, loader.Requirement{}), 0},
 	})
-	w := newWorld(t)
+	w := newWorld(t, b)
 	line := func(prog, rest string) string {
 		return fmt.Sprintf("prog %d 0xffffffff: native %s module link1%s", w.ifindex("veth0"), prog, rest)
 	}
@@ -104,9 +110,11 @@ func TestRequireReplace(t *testing.T) {
 }
 
 // TestRequireText wants exactly what is lacking to be named.
-func TestRequireText(t *testing.T) {
-	w := newWorld(t)
-	c := w.doors["netlink"]
+func TestRequireText(t *testing.T) { eachBackend(t, testRequireText) }
+
+func testRequireText(t *testing.T, b backend) {
+	w := newWorld(t, b)
+	c := w.one()
 	for _, tc := range []struct {
 		dev  string
 		mode family.Mode
@@ -130,7 +138,9 @@ func TestRequireText(t *testing.T) {
 
 // TestRequireForetold compares what is told before an attach with what comes of
 // it, at both doors.
-func TestRequireForetold(t *testing.T) {
+func TestRequireForetold(t *testing.T) { eachBackend(t, testRequireForetold) }
+
+func testRequireForetold(t *testing.T, b backend) {
 	coll, err := bpf.LoadVerdict()
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +160,7 @@ func TestRequireForetold(t *testing.T) {
 		{Actions: family.ActionTX},
 		{Actions: family.ActionRedirect},
 	}
-	eachDoor(t, func(w *world, c family.Control) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		virtio := w.takeVirtio()
 		w.ns.AddVeth("napi0", "napi1", testutil.VethOptions{})
 		if err := put("pass", native)(w, c, "napi1"); err != nil {

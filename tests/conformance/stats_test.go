@@ -112,7 +112,7 @@ func counters(v *family.Stats) map[string]uint64 {
 func (w *world) counted(dev string, want map[string]uint64, must ...string) {
 	w.Helper()
 	k := &family.StatsKey{Ifindex: uint32(w.ns.Index(dev))}
-	for _, d := range doors {
+	for _, d := range w.ways {
 		var diff string
 		ok := testutil.Wait(patience, func() bool {
 			var v family.Stats
@@ -153,7 +153,7 @@ func (w *world) since(dev string, counts map[string]uint64) map[string]uint64 {
 	w.Helper()
 	var v family.Stats
 	k := &family.StatsKey{Ifindex: uint32(w.ns.Index(dev))}
-	if err := w.doors["map"].Stats().Lookup(w.ctx, k, &v); err != nil {
+	if err := w.other().Stats().Lookup(w.ctx, k, &v); err != nil {
 		w.Fatal(err)
 	}
 	out := counters(&v)
@@ -172,13 +172,15 @@ func times(n uint64, counts map[string]uint64) map[string]uint64 {
 }
 
 // TestStatsVeth sends frames of every verdict through a veth in native mode.
-func TestStatsVeth(t *testing.T) {
-	w := newWorld(t)
+func TestStatsVeth(t *testing.T) { eachBackend(t, testStatsVeth) }
+
+func testStatsVeth(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	w.ns.AddVeth("port0", "port1", testutil.VethOptions{})
 	w.loadVerdict("port0")
 	// XDP_TX and redirection into a veth need a peer that polls.
 	for dev, prog := range map[string]string{"veth0": "pass", "port1": "pass", "veth1": "verdict"} {
-		if err := add(prog, native)(w, w.doors["map"], dev); err != nil {
+		if err := add(prog, native)(w, w.other(), dev); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,13 +198,15 @@ func TestStatsVeth(t *testing.T) {
 }
 
 // TestStatsVirtio sends the same from one virtio_net device to the other.
-func TestStatsVirtio(t *testing.T) {
-	w := newWorld(t)
+func TestStatsVirtio(t *testing.T) { eachBackend(t, testStatsVirtio) }
+
+func testStatsVirtio(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	from, to := w.takeVirtio(), w.takeVirtio()
 	// Not back out of a virtio_net device: it would come round again.
 	w.loadVerdict("veth0")
 	for dev, prog := range map[string]string{"veth1": "pass", to: "verdict"} {
-		if err := add(prog, native)(w, w.doors["map"], dev); err != nil {
+		if err := add(prog, native)(w, w.other(), dev); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -217,11 +221,13 @@ func TestStatsVirtio(t *testing.T) {
 
 // TestStatsGeneric sends the same in generic mode, where the driver counts
 // nothing: what it would say must not be taken for an answer.
-func TestStatsGeneric(t *testing.T) {
-	w := newWorld(t)
+func TestStatsGeneric(t *testing.T) { eachBackend(t, testStatsGeneric) }
+
+func testStatsGeneric(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	w.ns.AddVeth("port0", "port1", testutil.VethOptions{})
 	w.loadVerdict("port0")
-	if err := add("verdict", generic)(w, w.doors["netlink"], "veth1"); err != nil {
+	if err := add("verdict", generic)(w, w.one(), "veth1"); err != nil {
 		t.Fatal(err)
 	}
 	w.send("veth0", "veth1")
@@ -230,10 +236,12 @@ func TestStatsGeneric(t *testing.T) {
 }
 
 // TestStatsErrors makes XDP_TX and XDP_REDIRECT fail.
-func TestStatsErrors(t *testing.T) {
-	w := newWorld(t)
+func TestStatsErrors(t *testing.T) { eachBackend(t, testStatsErrors) }
+
+func testStatsErrors(t *testing.T, b backend) {
+	w := newWorld(t, b)
 	w.loadVerdict("lo") // takes no redirected frames
-	if err := add("verdict", native)(w, w.doors["netlink"], "veth1"); err != nil {
+	if err := add("verdict", native)(w, w.one(), "veth1"); err != nil {
 		t.Fatal(err)
 	}
 	w.send("veth0", "veth1") // which does not poll, so that nothing can be sent back
@@ -243,8 +251,10 @@ func TestStatsErrors(t *testing.T) {
 
 // TestStatsReplace replaces and takes away the program between two times of
 // traffic: the counters are the netdev's and go on.
-func TestStatsReplace(t *testing.T) {
-	eachDoor(t, func(w *world, c family.Control) {
+func TestStatsReplace(t *testing.T) { eachBackend(t, testStatsReplace) }
+
+func testStatsReplace(t *testing.T, b backend) {
+	eachDoor(t, b, func(w *world, c family.Control) {
 		w.loadVerdict("lo")
 		for _, do := range []op{add("pass", native), replace("verdict", native)} {
 			if err := do(w, c, "veth1"); err != nil {
@@ -265,10 +275,12 @@ func TestStatsReplace(t *testing.T) {
 }
 
 // TestStatsMove moves a netdev that has counted to another namespace.
-func TestStatsMove(t *testing.T) {
-	w, there := newWorld(t), emptyWorld(t)
+func TestStatsMove(t *testing.T) { eachBackend(t, testStatsMove) }
+
+func testStatsMove(t *testing.T, b backend) {
+	w, there := newWorld(t, b), emptyWorld(t, b)
 	w.loadVerdict("lo")
-	if err := add("verdict", native)(w, w.doors["netlink"], "veth1"); err != nil {
+	if err := add("verdict", native)(w, w.one(), "veth1"); err != nil {
 		t.Fatal(err)
 	}
 	w.send("veth0", "veth1")

@@ -14,59 +14,45 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpctl/xdpctl-nl/ctlmap"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
-// door is a way in.
-type door struct {
-	name string
-	open func(ns *testutil.NetNS) (family.Control, error)
-}
-
-var doors = []door{
-	{"netlink", func(ns *testutil.NetNS) (family.Control, error) {
-		return family.Dial(family.Options{NetNS: ns.FD()})
-	}},
-	{"map", func(ns *testutil.NetNS) (family.Control, error) {
-		return ctlmap.Open(ctlmap.Options{NetNS: ns.FD()})
-	}},
-}
-
 // world is a network namespace with a control device, some netdevs, some
-// programs, and every door open.
+// programs, and every door of a backend open.
 type world struct {
 	*testing.T
-	ctx   context.Context
-	ns    *testutil.NetNS
-	ctl   int                       // ifindex of the control device
-	doors map[string]family.Control // by name
-	progs map[string]*testutil.Prog // by name
-	links map[uint32]string         // names of link ids, in order of appearance
+	ctx     context.Context
+	backend backend
+	ways    []door // into the backend
+	ns      *testutil.NetNS
+	ctl     int                       // ifindex of the control device
+	doors   map[string]family.Control // by name
+	progs   map[string]*testutil.Prog // by name
+	links   map[uint32]string         // names of link ids, in order of appearance
 }
 
 // newWorld makes a world with the netdevs veth0 and veth1, which are a pair,
 // and dummy0. Two worlds have the same ifindexes.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, b backend) *world {
 	t.Helper()
-	w := emptyWorld(t)
+	w := emptyWorld(t, b)
 	w.ns.AddVeth("veth0", "veth1", testutil.VethOptions{})
 	w.ns.AddDummy("dummy0")
 	return w
 }
 
 // emptyWorld has only the loopback and the control device.
-func emptyWorld(t *testing.T) *world {
+func emptyWorld(t *testing.T, b backend) *world {
 	t.Helper()
 	w := &world{
-		T: t, ctx: t.Context(), ns: testutil.NewNetNS(t),
+		T: t, ctx: t.Context(), backend: b, ways: b.doors(), ns: testutil.NewNetNS(t),
 		doors: make(map[string]family.Control),
 		progs: make(map[string]*testutil.Prog),
 		links: make(map[uint32]string),
 	}
-	w.ctl = w.ns.AddControl("xdpctl0")
-	for _, d := range doors {
+	w.ctl = b.prepare(w.ns)
+	for _, d := range w.ways {
 		c, err := d.open(w.ns)
 		if err != nil {
 			t.Fatalf("open the %s door: %v", d.name, err)
@@ -80,12 +66,22 @@ func emptyWorld(t *testing.T) *world {
 	return w
 }
 
-// eachDoor runs fn as a subtest for every door, each in a world of its own.
-func eachDoor(t *testing.T, fn func(w *world, c family.Control)) {
+// one is the netlink door, or what stands for it.
+func (w *world) one() family.Control { return w.doors[w.ways[0].name] }
+
+// other is another door to the same.
+func (w *world) other() family.Control { return w.doors[w.ways[1].name] }
+
+// eachDoor runs fn as a subtest for every door of a backend, each in a world of
+// its own.
+func eachDoor(t *testing.T, b backend, fn func(w *world, c family.Control)) {
 	t.Helper()
-	for _, d := range doors {
+	for _, d := range b.doors() {
 		t.Run(d.name, func(t *testing.T) {
-			w := newWorld(t)
+			if deviates(t) {
+				return
+			}
+			w := newWorld(t, b)
 			fn(w, w.doors[d.name])
 		})
 	}
@@ -150,21 +146,21 @@ func (w *world) state(dev string) string {
 		errs[name] = w.errno(c.Prog().Lookup(w.ctx, k, &v))
 		vals[name] = v
 	}
-	for _, d := range doors[1:] {
-		if diff := cmp.Diff(errs[doors[0].name], errs[d.name]); diff != "" {
-			w.Fatalf("errno of lookup %s, -%s +%s:\n%s", dev, doors[0].name, d.name, diff)
+	for _, d := range w.ways[1:] {
+		if diff := cmp.Diff(errs[w.ways[0].name], errs[d.name]); diff != "" {
+			w.Fatalf("errno of lookup %s, -%s +%s:\n%s", dev, w.ways[0].name, d.name, diff)
 		}
-		if diff := cmp.Diff(vals[doors[0].name], vals[d.name]); errs[d.name] == 0 && diff != "" {
-			w.Fatalf("lookup %s, -%s +%s:\n%s", dev, doors[0].name, d.name, diff)
+		if diff := cmp.Diff(vals[w.ways[0].name], vals[d.name]); errs[d.name] == 0 && diff != "" {
+			w.Fatalf("lookup %s, -%s +%s:\n%s", dev, w.ways[0].name, d.name, diff)
 		}
 	}
-	v := vals[doors[0].name]
-	switch errs[doors[0].name] {
+	v := vals[w.ways[0].name]
+	switch errs[w.ways[0].name] {
 	case 0:
 	case unix.ENOENT:
 		v = family.Prog{}
 	default:
-		w.Fatalf("lookup %s: %v", dev, errs[doors[0].name])
+		w.Fatalf("lookup %s: %v", dev, errs[w.ways[0].name])
 	}
 	w.checkRtnetlink(dev, &v)
 	w.checkLink(dev, &v)
@@ -239,7 +235,7 @@ func (w *world) takeVirtio() string {
 
 // giveBack clears a netdev of programs, which would stay with it, and moves it.
 func (w *world) giveBack(dev string, to *testutil.NetNS) {
-	w.doors["netlink"].Prog().Delete(context.Background(), progKey(w.ns.Index(dev)))
+	w.one().Prog().Delete(context.Background(), progKey(w.ns.Index(dev)))
 	for _, mode := range []uint32{unix.XDP_FLAGS_DRV_MODE, unix.XDP_FLAGS_SKB_MODE} {
 		w.ns.SetXDP(dev, -1, mode)
 	}
