@@ -4,6 +4,7 @@ package specgen
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -42,6 +43,7 @@ var cFuncs = template.FuncMap{
 	"cProse":    cProse,
 	"cProto":    cProto,
 	"cString":   cStringRows,
+	"goString":  goStringRows,
 	"last":      last,
 	"macro":     macroName,
 	"wordRows":  wordRows,
@@ -236,6 +238,20 @@ func cStringRows(section []byte) []string {
 		row += name
 	}
 	return append(rows, row+`"`)
+}
+
+// goStringRows returns a string section as literals.
+func goStringRows(section []byte) []string {
+	var rows []string
+	row := ""
+	for _, name := range strings.SplitAfter(string(section), "\x00") {
+		if len(row)+len(name) > 60 {
+			rows = append(rows, strconv.Quote(row))
+			row = ""
+		}
+		row += name
+	}
+	return append(rows, strconv.Quote(row))
 }
 
 // RequestOp is an operation with the stem of its handlers' names.

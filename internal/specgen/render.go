@@ -60,7 +60,11 @@ func Generate(f *Family) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := goFiles
+	types, err := renderGo("btf.go.tmpl", "family/zz_btf.go", view)
+	if err != nil {
+		return nil, err
+	}
+	files := append(goFiles, types)
 	for _, g := range cFiles {
 		text, err := render(g.template, view)
 		if err != nil {
@@ -86,16 +90,9 @@ type goTable struct {
 func generateGo(f *Family) ([]File, error) {
 	var files []File
 	add := func(template, path string, data any) error {
-		text, err := render(template, data)
-		if err != nil {
-			return err
-		}
-		b, err := format.Source(goImports(text))
-		if err != nil {
-			return fmt.Errorf("format %s: %w", path, err)
-		}
-		files = append(files, File{path, b})
-		return nil
+		f, err := renderGo(template, path, data)
+		files = append(files, f)
+		return err
 	}
 	for _, g := range goFiles {
 		if err := add(g.template, g.path, f); err != nil {
@@ -116,6 +113,19 @@ func generateGo(f *Family) ([]File, error) {
 		}
 	}
 	return files, nil
+}
+
+// renderGo returns a generated Go file.
+func renderGo(template, path string, data any) (File, error) {
+	text, err := render(template, data)
+	if err != nil {
+		return File{}, err
+	}
+	b, err := format.Source(goImports(text))
+	if err != nil {
+		return File{}, fmt.Errorf("format %s: %w", path, err)
+	}
+	return File{path, b}, nil
 }
 
 // Write writes the files below root, leaving alone those that are up to date,
