@@ -123,6 +123,10 @@ type ServedOp struct {
 	// it is refused.
 	Policy *PolicySet
 
+	// MaxAttr is the highest attribute that the enum of the family has; it
+	// is another text that refuses one beyond. If 0, the highest in Policy.
+	MaxAttr uint16
+
 	// DumpPolicy is what a dump accepts, if that is something else.
 	DumpPolicy *PolicySet
 

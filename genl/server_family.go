@@ -80,12 +80,12 @@ func (op *servedOp) init(o *ServedOp, looseBelow uint8, c *policyCompiler) (err 
 	if !loose && o.Validate != 0 {
 		return fmt.Errorf("checks left out: %w", unix.EINVAL)
 	}
-	if op.policy, err = c.top(o.Policy, loose); err != nil {
+	if op.policy, err = c.top(o.Policy, o.MaxAttr, loose); err != nil {
 		return err
 	}
 	op.do, op.dump = op.policy, op.policy
 	if o.DumpPolicy != nil {
-		if op.dump, err = c.top(o.DumpPolicy, loose); err != nil {
+		if op.dump, err = c.top(o.DumpPolicy, 0, loose); err != nil {
 			return err
 		}
 	}

@@ -109,14 +109,14 @@ func newPolicyCompiler() *policyCompiler {
 }
 
 // top returns the policies of an operation.
-func (c *policyCompiler) top(set *PolicySet, loose bool) (*policyTable, error) {
+func (c *policyCompiler) top(set *PolicySet, maxAttr uint16, loose bool) (*policyTable, error) {
 	switch {
 	case set == nil && loose:
 		return nil, nil
 	case set == nil || len(set.Attrs) == 0:
 		return rejectAll, nil
 	}
-	return c.table(set, highest(set))
+	return c.table(set, max(highest(set), int(maxAttr)))
 }
 
 func highest(set *PolicySet) int {
