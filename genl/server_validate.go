@@ -113,10 +113,23 @@ func (c *policyCompiler) top(set *PolicySet, maxAttr uint16, loose bool) (*polic
 	switch {
 	case set == nil && loose:
 		return nil, nil
-	case set == nil || len(set.Attrs) == 0:
+	case set == nil:
 		return rejectAll, nil
+	case len(set.Attrs) == 0:
+		return c.reject(set), nil
 	}
 	return c.table(set, max(highest(set), int(maxAttr)))
+}
+
+// reject returns the policies of a set without any, which is told apart from
+// other such sets.
+func (c *policyCompiler) reject(set *PolicySet) *policyTable {
+	key := policyKey{set, rejectAll.max}
+	if c.tables[key] == nil {
+		t := *rejectAll
+		c.tables[key] = &t
+	}
+	return c.tables[key]
 }
 
 func highest(set *PolicySet) int {
