@@ -5,7 +5,6 @@ package genl
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -324,7 +323,7 @@ func (s *Server) remove(name string) (*served, error) {
 	t := *s.families.Load()
 	f := t.named(name)
 	if f == nil || f == s.ctrl {
-		return nil, os.ErrNotExist
+		return nil, unix.ENOENT
 	}
 	for i := range f.Groups {
 		s.dropListeners(f, i)
@@ -365,7 +364,7 @@ func (s *Server) Family(name string) *Family {
 	}
 	fam := &Family{ID: f.id, Name: f.Name, Version: f.Version, HeaderSize: f.HeaderSize, MaxAttr: f.MaxAttr}
 	for _, op := range f.ops {
-		fam.Ops = append(fam.Ops, Op{ID: uint32(op.Command), Flags: op.flags})
+		fam.Ops = append(fam.Ops, Op{ID: uint32(op.Command), Flags: op.told(s.old)})
 	}
 	for i, g := range f.Groups {
 		fam.Groups = append(fam.Groups, Group{ID: f.groupID(i), Name: g.Name})

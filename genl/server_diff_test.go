@@ -196,6 +196,10 @@ func copyFamily(tb testing.TB, c *Conn, f *Family, looseBelow uint8) *ServedFami
 		if !ok {
 			p = byOp[0] // see saysZero
 		}
+		hidden := op.Flags&OpPolicies != 0 && p.Do == nil && p.Dump == nil && len(ops) > 0
+		if hidden { // as Linux 6.1 has it: a policy that is not used
+			p.Do = ops[0].Do
+		}
 		so := ServedOp{Command: uint8(op.ID), Flags: op.Flags & (OpAdmin | OpAdminInNets), Policy: p.Do}
 		if op.Flags&OpDo != 0 {
 			so.Do = HandlerFunc(func(*ReplyWriter, *ServerRequest) error { return accepted })
@@ -204,6 +208,8 @@ func copyFamily(tb testing.TB, c *Conn, f *Family, looseBelow uint8) *ServedFami
 			so.Dump = DumpFunc(func(*ServerRequest) (DumpCursor, error) { return nil, accepted })
 			if p.Do == nil {
 				so.Policy = p.Dump
+			} else if hidden {
+				so.Validate = DontValidateDump
 			} else if p.Dump == nil && op.Flags&OpPolicies != 0 {
 				so.Validate = DontValidateDump
 			} else if p.Dump != p.Do {

@@ -147,6 +147,12 @@ func (r *ServerRequest) Uint64(typ uint16) (v uint64, ok bool) {
 	return ne.Uint64(data), true
 }
 
+// Text returns an attribute with a string, without the NUL that ends it.
+func (r *ServerRequest) Text(typ uint16) (s string, ok bool) {
+	data, ok := r.Attr(typ)
+	return unix.ByteSliceToString(data), ok
+}
+
 // Offset is where in the request an attribute starts, for [Error.Offset]; 0 if
 // there is none.
 func (r *ServerRequest) Offset(typ uint16) uint32 {
