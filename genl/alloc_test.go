@@ -33,3 +33,36 @@ func TestAllocs(t *testing.T) {
 		t.Errorf("a dump allocates %v times", a)
 	}
 }
+
+// A request to a server in the same process allocates nothing either.
+func TestServerAllocs(t *testing.T) {
+	tr, err := newConstServer(t).Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	r, buf := request(testID, ackd, 1, AppendUint32(nil, 1, 1)), make([]byte, 4096)
+	if a := testing.AllocsPerRun(200, func() {
+		if err := tr.Send(t.Context(), r, nil); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if _, err := tr.Receive(t.Context(), buf); err != nil {
+				t.Error(err)
+			}
+		}
+	}); a != 0 {
+		t.Errorf("a request allocates %v times", a)
+	}
+	refused := request(testID, req, 1, AppendUint32(nil, 1, 0))
+	if a := testing.AllocsPerRun(200, func() {
+		if err := tr.Send(t.Context(), refused, nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := tr.Receive(t.Context(), buf); err != nil {
+			t.Error(err)
+		}
+	}); a != 0 {
+		t.Errorf("a refusal allocates %v times", a)
+	}
+}

@@ -191,11 +191,12 @@ func compileAttr(from *Policy) *attrPolicy {
 		if k.size != 0 {
 			p.max >>= 64 - 8*k.size
 		}
+		if from.Mask != nil { // has no bounds then
+			p.check, p.mask = checkMask, *from.Mask
+			break
+		}
 		setIf(&p.min, from.MinValue)
 		setIf(&p.max, from.MaxValue)
-		if from.Mask != nil {
-			p.check, p.mask = checkMask, *from.Mask
-		}
 	case kindS8, kindS16, kindS32, kindS64, kindSint:
 		p.check, p.smin, p.smax = checkRange, math.MinInt64, math.MaxInt64
 		if k.size != 0 {
@@ -204,24 +205,28 @@ func compileAttr(from *Policy) *attrPolicy {
 		}
 		setIf(&p.smin, from.MinSigned)
 		setIf(&p.smax, from.MaxSigned)
-	case kindBinary:
-		if from.MinLength == nil {
-			break
-		}
-		p.check, p.min, p.max = checkRange, uint64(*from.MinLength), math.MaxUint16
-		if from.MaxLength != nil {
-			p.max = uint64(*from.MaxLength)
-		}
-		return p
+	case kindBinary, kindString, kindNulString:
+		p.lengths(from)
 	case kindBitfield32:
 		if from.Bitfield32Mask != nil {
 			p.mask = uint64(*from.Bitfield32Mask)
 		}
 	}
-	if from.MaxLength != nil {
-		p.length = int(*from.MaxLength)
-	}
 	return p
+}
+
+// lengths takes over the bounds of a length. Only binary data has a least one.
+func (p *attrPolicy) lengths(from *Policy) {
+	if p.kind != kindBinary || from.MinLength == nil {
+		if from.MaxLength != nil {
+			p.length = int(*from.MaxLength)
+		}
+		return
+	}
+	p.check, p.min, p.max = checkRange, uint64(*from.MinLength), math.MaxUint16
+	if from.MaxLength != nil {
+		p.max = uint64(*from.MaxLength)
+	}
 }
 
 func setIf[T any](dst, src *T) {
