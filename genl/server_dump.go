@@ -118,6 +118,10 @@ func (w *DumpWriter) refill() bool {
 	return len(b) == 0
 }
 
+// dumpBegun is no error: the request is acknowledged by the dump. In the kernel
+// that is EINTR, which no handler had better return.
+const dumpBegun syscall.Errno = 1 << 16
+
 // startDump begins a dump and makes its first part (__netlink_dump_start,
 // genl_start).
 func (k *ServerSocket) startDump(f *served, op *servedOp, m nlmsg) syscall.Errno {
@@ -136,6 +140,9 @@ func (k *ServerSocket) startDump(f *served, op *servedOp, m nlmsg) syscall.Errno
 		if d.cursor, err = op.Dump.StartDump(r); err != nil {
 			errno = k.refuseDump(err)
 		}
+		if errno == 0 && d.cursor == nil {
+			d.cursor = DumpSlice()
+		}
 	}
 	if len(k.req.fds) > 0 {
 		k.req.fds = k.req.fds[min(r.fdCount(), len(k.req.fds)):]
@@ -150,7 +157,7 @@ func (k *ServerSocket) startDump(f *served, op *servedOp, m nlmsg) syscall.Errno
 	if errno := k.part(); errno != 0 {
 		return errno
 	}
-	return unix.EINTR
+	return dumpBegun
 }
 
 // refuseDump is refuse for a dump that does not begin. Linux 6.1 tells no more
@@ -195,7 +202,7 @@ func (k *ServerSocket) part() syscall.Errno {
 	d := &k.dump
 	w := &d.w
 	w.limit = max(minPart, int(k.maxRecv.Load()))
-	cost := skbCost(w.limit)
+	cost := k.srv.skbCost(w.limit)
 	k.mu.Lock()
 	full := k.rmem != 0 && k.rmem+cost >= k.rcvbuf
 	k.mu.Unlock()
@@ -326,4 +333,7 @@ func (k *ServerSocket) endDump(f *served) {
 	_ = d.cursor.Close() // as in finishDump
 	d.gone, d.over, d.errno = true, true, unix.ENOENT
 	d.w.later = d.w.later[:0]
+	// The reader may have received all that there is, and wait. If there is
+	// no room, it has not, and the end is made as it receives.
+	_ = k.part()
 }

@@ -331,11 +331,11 @@ func TestServerDumpBusy(t *testing.T) {
 
 // A dump waits while its reader has half a buffer to receive yet.
 func TestServerDumpWaits(t *testing.T) {
-	s := newTestServer(t, ServerOptions{})
+	s := newTestServer(t, ServerOptions{Kernel: "6.1"})
 	s.list = counting(4, 1660, nil)
 	k := s.dial(t)
 	sock := k.t.(*ServerSocket)
-	sock.SetReadBuffer(4 * skbCost(minPart))
+	sock.SetReadBuffer(4 * s.skbCost(minPart))
 	if err := k.send(request(testID, dmp, cmdList, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -389,6 +389,29 @@ func TestServerDumpGivenUp(t *testing.T) {
 	if diff := cmp.Diff([]string{acked(unix.ENOENT, request(testID, dmp, cmdList, nil), nil)},
 		answer(t, k, request(testID, dmp, cmdList, nil), 8192)); diff != "" {
 		t.Errorf("a dump after that (-want +got):\n%s", diff)
+	}
+}
+
+// A reader that waits for the next part is told when the family goes.
+func TestServerDumpGoneWhileWaiting(t *testing.T) {
+	s := newTestServer(t, ServerOptions{})
+	s.list = func() DumpCursor {
+		return testCursor{next: func(w *DumpWriter) error { w.Write(make([]byte, 1660)); return nil }}
+	}
+	k := s.dial(t)
+	if err := k.send(request(testID, dmp, cmdList, nil)); err != nil {
+		t.Fatal(err)
+	}
+	sock := k.t.(*ServerSocket)
+	if _, err := sock.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Unregister("test"); err != nil {
+		t.Fatal(err)
+	}
+	sock.Received(100)
+	if diff := cmp.Diff([]string{"done ENOENT"}, parts(t, k, 100)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
 	}
 }
 

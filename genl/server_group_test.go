@@ -195,6 +195,41 @@ func TestServerOverrun(t *testing.T) {
 	wantHeard(t, "listener without ENOBUFS after SetErr", free)
 }
 
+// As many datagrams are kept as by Debian's kernels, whose counts these are.
+func TestServerReadBuffer(t *testing.T) {
+	nlctrl := AppendString(nil, unix.CTRL_ATTR_FAMILY_NAME, "nlctrl")
+	tests := []struct {
+		name     string
+		req      []byte
+		old, new int
+	}{
+		{"reply", request(unix.GENL_ID_CTRL, req, unix.CTRL_CMD_GETFAMILY, nlctrl), 277, 221},
+		{"refusal", request(unix.GENL_ID_CTRL, req, 77, nil), 277, 221},
+		{"refusal of 300 bytes", request(unix.GENL_ID_CTRL, req, 77, make([]byte, 300)), 166, 221},
+		{"refusal of 3000 bytes", request(unix.GENL_ID_CTRL, req, 77, make([]byte, 3000)), 48, 48},
+		{"refusal of 9000 bytes", request(unix.GENL_ID_CTRL, req, 77, make([]byte, 9000)), 12, 12},
+		{"dump, then refusals", request(unix.GENL_ID_CTRL, dmp, unix.CTRL_CMD_GETPOLICY, nlctrl), 273, 219},
+	}
+	for _, kernel := range []string{"6.1", "6.12"} {
+		s := NewServer(ServerOptions{Kernel: kernel})
+		defer s.Close()
+		for _, tt := range tests {
+			t.Run(kernel+" "+tt.name, func(t *testing.T) {
+				k := newServerSide(t, s)
+				for range 300 {
+					if err := k.send(tt.req); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want := map[string]int{"6.1": tt.old, "6.12": tt.new}[kernel]
+				if got := len(answer(t, k, tt.req, 32<<10)) - 1; got != want { // and the overrun
+					t.Errorf("got %d datagrams, want %d", got, want)
+				}
+			})
+		}
+	}
+}
+
 // What nlctrl tells of families that come and go.
 func TestServerEvents(t *testing.T) {
 	s := newTestServer(t, ServerOptions{})

@@ -71,8 +71,7 @@ func (k *ServerSocket) handle(ctx context.Context, b []byte, fds []int) error {
 		if m.flags()&unix.NLM_F_REQUEST != 0 && m.typ() >= unix.NLMSG_MIN_TYPE {
 			errno = k.message(m)
 		}
-		// EINTR: a dump has begun, and acknowledges by itself.
-		if errno != unix.EINTR && (errno != 0 || m.flags()&unix.NLM_F_ACK != 0) {
+		if errno != dumpBegun && (errno != 0 || m.flags()&unix.NLM_F_ACK != 0) {
 			k.ack(m, errno)
 		}
 		b = b[min(align(int(n)), len(b)):]

@@ -78,9 +78,16 @@ const (
 	keepBuffers = 4
 )
 
+// smallHead is what the kernel has a cache of for data of up to that size, less
+// skbShared, since Linux 6.3. As it is in Debian's.
+const smallHead = 704
+
 // skbCost returns what the kernel counts for n bytes (skb->truesize).
-func skbCost(n int) int {
+func (s *Server) skbCost(n int) int {
 	n = (n+63)&^63 + skbShared
+	if !s.old && n <= smallHead {
+		return smallHead + skbHead
+	}
 	return 1<<bits.Len(uint(n-1)) + skbHead
 }
 
@@ -348,7 +355,7 @@ func (k *ServerSocket) recycleLocked(b []byte) {
 // unicast queues a datagram, of which it is the owner then, or tells of an
 // overrun (netlink_attachskb, netlink_overrun).
 func (k *ServerSocket) unicast(b []byte) bool {
-	cost := skbCost(len(b))
+	cost := k.srv.skbCost(len(b))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
