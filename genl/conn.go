@@ -26,6 +26,9 @@
 //		...
 //	})
 //
+// A [Server] is the other side: it serves families to processes where no module
+// can be loaded, with the answers of the kernel, and is a fake kernel for tests.
+//
 // Sockets are those of github.com/mdlayher/genetlink; what is sent and received
 // on them is handled here, since that library allocates for every message and
 // drops the part of the protocol that tells of warnings, of missing attributes
