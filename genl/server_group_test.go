@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -227,6 +228,17 @@ func TestServerReadBuffer(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// One datagram is kept, however large.
+func TestServerReadBufferOfOne(t *testing.T) {
+	s := newTestServer(t, ServerOptions{})
+	k := newServerSide(t, s.Server)
+	k.t.(*ServerSocket).SetReadBuffer(0)
+	large := request(testID, ackd, 99, make([]byte, 9000))
+	if got := answer(t, k, large, 32<<10); len(got) != 1 || !strings.HasPrefix(got[0], "datagram of 9") {
+		t.Errorf("got %v", got)
 	}
 }
 

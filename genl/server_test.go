@@ -440,6 +440,82 @@ func TestServerErrors(t *testing.T) {
 	})
 }
 
+// A request that does not end at a border is padded where it is sent back.
+func TestServerErrorPadding(t *testing.T) {
+	s := newTestServer(t, ServerOptions{})
+	k := newServerSide(t, s.Server)
+	k.option(netlink.ExtendedAcknowledge, true)
+	r := request(testID, req, cmdEcho, []byte{5, 0, 17, 0, 1})
+	errno := -int32(unix.EINVAL)
+	body := slices.Concat(ne.AppendUint32(nil, uint32(errno)), r, []byte{0, 0, 0}, extAttr("Unknown attribute type", 20))
+	want := []string{datagram(headerLen+len(body), described(unix.NLMSG_ERROR, unix.NLM_F_ACK_TLVS, body))}
+	if diff := cmp.Diff(want, answer(t, k, r, 8192)); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+// Old commands may have what is reserved set, and no policy.
+func TestServerLoose(t *testing.T) {
+	s := NewServer(ServerOptions{Kernel: "6.12"})
+	defer s.Close()
+	do := HandlerFunc(func(w *ReplyWriter, r *ServerRequest) error {
+		_, ok := r.Attr(1)
+		return w.Reply([]byte(fmt.Sprint(ok)))
+	})
+	err := s.Register(&ServedFamily{Name: "old", LooseBelow: 3, Ops: []ServedOp{
+		{Command: 1, Do: do},
+		{Command: 2, Do: do, Policy: testPolicy, Validate: DontValidateStrict},
+		{Command: 3, Do: do},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, op := range s.Family("old").Ops {
+		told = append(told, op.Flags.String())
+	}
+	if want := []string{"do", "do,haspol", "do,haspol"}; !slices.Equal(told, want) {
+		t.Errorf("got flags %q, want %q", told, want)
+	}
+
+	k := newServerSide(t, s)
+	k.option(netlink.ExtendedAcknowledge, true)
+	k.option(netlink.CapAcknowledge, true)
+	long := AppendAttr(nil, 1, []byte{5, 0, 0, 0, 1, 2, 3, 4})
+	reply := func(cmd byte, s string) string {
+		return datagram(20+len(s), described(testID, 0, []byte{cmd, 0, 0, 0}, []byte(s)))
+	}
+	tests := []struct {
+		name  string
+		flags uint16
+		cmd   uint8
+		attrs []byte
+		want  func(r []byte) []string
+	}{
+		{"no policy", 0x800, 1, long, func([]byte) []string { return []string{reply(1, "false")} }},
+		{"attribute that is long", 0x800, 2, long, func([]byte) []string { return []string{reply(2, "true")} }},
+		{"unknown attribute", 0, 2, AppendAttr(nil, 99, nil), func([]byte) []string { return []string{reply(2, "false")} }},
+		{"bytes left", unix.NLM_F_ACK, 2, append(slices.Clone(long), 1), func(r []byte) []string {
+			return []string{reply(2, "true"), acked(0, r, extMsg("bytes leftover after parsing attributes"))}
+		}},
+		{"short number", 0, 2, AppendAttr(nil, 1, []byte{5}), func(r []byte) []string {
+			u32 := slices.Concat(pol64(unix.NL_POLICY_TYPE_ATTR_MIN_VALUE_U, 1, 9), polType(unix.NL_ATTR_TYPE_U32))
+			return []string{acked(unix.ERANGE, r, extAttr("Attribute failed policy validation", 20, u32))}
+		}},
+		{"first that is not old", 0x800, 3, nil, func(r []byte) []string {
+			return []string{acked(unix.EINVAL, r, extMsg("ambiguous or reserved bits set in nlmsg_flags"))}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := request(testID, req|tt.flags, tt.cmd, tt.attrs)
+			if diff := cmp.Diff(tt.want(r), answer(t, k, r, 8192)); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Several messages in a datagram are handled in turn, up to one that is broken.
 func TestServerManyMessages(t *testing.T) {
 	s := newTestServer(t, ServerOptions{})
