@@ -274,6 +274,13 @@ func TestServerEvents(t *testing.T) {
 	if id := s.Family("again").Groups[0].ID; id != x || again.HasListeners("z") {
 		t.Errorf("group %d, was %d, has listeners: %v", id, x, again.HasListeners("z"))
 	}
+	if err := s.dial(t).t.JoinGroup(x); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Multicast("z", 1, nil); err != nil {
+		t.Error(err)
+	}
+	wantHeard(t, "member of the group before", member)
 }
 
 // Subscribers see notifications, and that the family goes.
