@@ -223,8 +223,15 @@ func (c *Conn) put(s *sock, clean bool) {
 		c.mu.Unlock()
 		return
 	}
+	var lost []*sock
+	if s.hungUp {
+		// Nor is the server there any more for the others.
+		lost, c.idle = c.idle, nil
+	}
 	c.mu.Unlock()
-	c.drop(s)
+	for _, s := range append(lost, s) {
+		c.drop(s)
+	}
 }
 
 // drop closes a socket.

@@ -3,6 +3,7 @@
 package genl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,6 +44,9 @@ type Server struct {
 	rover     uint32                     // the next port id to try
 	closed    bool
 
+	ctx    context.Context // until it is closed
+	cancel context.CancelFunc
+
 	groupLimit atomic.Int32 // no group is this or more
 
 	// Joins and leaves, with what is told of them, one after the other.
@@ -71,6 +75,10 @@ type Peer struct {
 	// PID, UID and GID are as SO_PEERCRED has them.
 	PID      int32
 	UID, GID uint32
+
+	// Groups are the other groups, as SO_PEERGROUPS has them. They are not
+	// filled in if Local.
+	Groups []uint32
 }
 
 // ServedFamily is a family for [Server.Register].
@@ -203,6 +211,7 @@ func NewServer(o ServerOptions) *Server {
 		sockets:   make(map[uint32]*ServerSocket),
 		listeners: make(map[uint32][]*ServerSocket),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.families.Store(&familyTable{})
 	ctrl, err := newServed(s, newCtrl(s))
 	if err != nil {
@@ -344,6 +353,7 @@ func (s *Server) Close() error {
 	}
 	s.socketsMu.Lock()
 	s.closed = true
+	s.cancel()
 	open := make([]*ServerSocket, 0, len(s.sockets))
 	for _, k := range s.sockets {
 		open = append(open, k)

@@ -45,14 +45,16 @@ type ServerSocket struct {
 
 	mu        sync.Mutex
 	queue     []packet
-	head      int // of queue
-	rmem      int // what is in queue costs
+	head      int   // of queue
+	ahead     []int // costs of what was sent to another process, and not received yet
+	rmem      int   // what is in queue costs
 	rcvbuf    int
 	err       error // for the next receive
 	congested bool  // nothing comes in until all was received
 	closed    bool
 	waiting   bool
 	ready     chan struct{} // told when something comes and waiting is set
+	onReady   func()        // called then, if not nil
 	free      [][]byte
 	last      []byte // what Next returned
 }
@@ -186,10 +188,10 @@ func (k *ServerSocket) SetReadBuffer(n int) error {
 }
 
 // ReadBuffer returns the size of the buffer, as SO_RCVBUF has it.
-func (k *ServerSocket) ReadBuffer() int {
+func (k *ServerSocket) ReadBuffer() (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.rcvbuf
+	return k.rcvbuf, nil
 }
 
 // JoinGroup implements Transport.
@@ -388,6 +390,10 @@ func (k *ServerSocket) queueLocked(b []byte, cost int) {
 func (k *ServerSocket) wakeLocked() {
 	if k.waiting {
 		k.waiting = false
+		if k.onReady != nil {
+			k.onReady()
+			return
+		}
 		select {
 		case k.ready <- struct{}{}:
 		default:

@@ -41,7 +41,8 @@ type bufferSizer interface {
 // sock is a Socket or a Transport with what it takes to use it without
 // allocating. It belongs to one request at a time.
 type sock struct {
-	tr Transport // or else there is a Socket
+	tr     Transport // or else there is a Socket
+	hungUp bool      // who was at its other end
 
 	Socket
 	raw    syscall.RawConn
@@ -135,15 +136,21 @@ func (s *sock) roundTrip(ctx context.Context) ([]byte, error) {
 func (s *sock) roundTripOver(ctx context.Context) ([]byte, error) {
 	if s.unsent {
 		if err := s.tr.Send(ctx, s.out, s.fds); err != nil {
-			return nil, s.check(err)
+			return nil, s.failed(err)
 		}
 		s.unsent = false
 	}
 	var err error
 	if s.n, err = s.tr.Receive(ctx, s.buf); err != nil {
-		return nil, s.check(err)
+		return nil, s.failed(err)
 	}
 	return s.datagram()
+}
+
+// failed is check for the error of a Transport.
+func (s *sock) failed(err error) error {
+	s.hungUp = errors.Is(err, os.ErrClosed)
+	return s.check(err)
 }
 
 // receiveNow receives a datagram if there is one already. Ok tells whether there
@@ -244,7 +251,7 @@ func (s *sock) setReadBuffer(size int) (n int, err error) {
 
 // await does the rest of a roundTrip that has to wait, until ctx is done.
 func (s *sock) await(ctx context.Context) error {
-	release := s.interrupt(ctx)
+	release := interrupt(ctx, s.SetDeadline)
 	s.wait = true
 	var err error
 	if s.unsent {
@@ -264,21 +271,21 @@ func (s *sock) await(ctx context.Context) error {
 	return s.check(err)
 }
 
-// interrupt makes whoever waits for the socket give up when ctx is done, until
+// interrupt makes whoever waits until a deadline give up when ctx is done, until
 // the function that it returns is called.
-func (s *sock) interrupt(ctx context.Context) (release func()) {
+func interrupt(ctx context.Context, setDeadline func(time.Time) error) (release func()) {
 	if ctx.Done() == nil {
 		return func() {}
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		s.SetDeadline(time.Unix(1, 0))
+		setDeadline(time.Unix(1, 0))
 		close(done)
 	})
 	return func() {
 		if !stop() {
 			<-done
-			s.SetDeadline(time.Time{})
+			setDeadline(time.Time{})
 		}
 	}
 }
