@@ -16,9 +16,9 @@ KERNEL  ?= $(KERNELS)
 
 # The VM suite: what is tested, how long a package may take, rounds of the stress
 # cases, tests to run (all if empty), and more options for vmrun.
-# TOOLS are the programs below tests/ that are no tests of the kernel.
-TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo
-PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo)$$')
+# TOOLS is what below tests/ does not test the kernel.
+TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo ./tests/shim
+PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim)$$')
 TIMEOUT  ?= 20m
 ROUNDS   ?=
 RUN      ?=
