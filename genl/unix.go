@@ -5,7 +5,9 @@ package genl
 import (
 	"fmt"
 	"math"
+	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -94,7 +96,9 @@ func parseServerFrame(b *[frameLen]byte) serverFrame {
 // datagramIO sends or receives datagrams on a unix socket: a header, then
 // data. It is used by one at a time, and allocates nothing.
 type datagramIO struct {
-	raw    syscall.RawConn
+	ready    func(step func(fd uintptr) bool) error // waits
+	deadline func(t time.Time) error                // until then
+
 	header [frameLen]byte
 	iov    [2]unix.Iovec
 	msg    unix.Msghdr
@@ -104,9 +108,19 @@ type datagramIO struct {
 	errno  syscall.Errno
 }
 
-// init makes d one that sends, or one that receives.
-func (d *datagramIO) init(raw syscall.RawConn, call uintptr, flags uintptr) {
-	d.raw = raw
+// initSend makes d one that sends on f.
+func (d *datagramIO) initSend(f *os.File, raw syscall.RawConn) {
+	d.init(unix.SYS_SENDMSG, unix.MSG_NOSIGNAL)
+	d.ready, d.deadline = raw.Write, f.SetWriteDeadline
+}
+
+// initReceive makes d one that receives on f.
+func (d *datagramIO) initReceive(f *os.File, raw syscall.RawConn) {
+	d.init(unix.SYS_RECVMSG, unix.MSG_TRUNC|unix.MSG_CMSG_CLOEXEC)
+	d.ready, d.deadline = raw.Read, f.SetReadDeadline
+}
+
+func (d *datagramIO) init(call, flags uintptr) {
 	d.iov[0].Base = &d.header[0]
 	d.iov[0].SetLen(frameLen)
 	d.msg.Iov = &d.iov[0]

@@ -42,8 +42,8 @@ func dialUnix(path string) (*unixTransport, error) {
 	t := &unixTransport{file: f, turn: make(chan struct{}, 1), waiting: make(map[uint32]chan serverFrame)}
 	if t.raw, err = f.SyscallConn(); err == nil {
 		enlarge(t.raw, maxSend+frameLen)
-		t.out.init(t.raw, unix.SYS_SENDMSG, unix.MSG_NOSIGNAL)
-		t.in.init(t.raw, unix.SYS_RECVMSG, unix.MSG_TRUNC)
+		t.out.initSend(f, t.raw)
+		t.in.initReceive(f, t.raw)
 		err = t.hello()
 	}
 	if err != nil {
@@ -176,7 +176,7 @@ func (t *unixTransport) send(ctx context.Context, kind uint16, id uint32, b []by
 	}
 	t.out.set(b, control)
 	defer t.out.clear()
-	if err := t.transfer(ctx, &t.out, t.raw.Write, t.file.SetWriteDeadline); err != nil {
+	if err := t.transfer(ctx, &t.out); err != nil {
 		return err
 	}
 	switch t.out.errno {
@@ -193,16 +193,16 @@ var errHangup = fmt.Errorf("the server hung up: %w", os.ErrClosed)
 
 // transfer makes the system call of d, and waits until it can be made or ctx is
 // done.
-func (t *unixTransport) transfer(ctx context.Context, d *datagramIO, do func(func(uintptr) bool) error, deadline func(time.Time) error) error {
+func (t *unixTransport) transfer(ctx context.Context, d *datagramIO) error {
 	d.wait = false
-	err := do(d.step)
+	err := d.ready(d.step)
 	if err == nil && d.errno == unix.EAGAIN {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		release := interrupt(ctx, deadline)
+		release := interrupt(ctx, d.deadline)
 		d.wait = true
-		err = do(d.step)
+		err = d.ready(d.step)
 		release()
 	}
 	switch {
@@ -221,7 +221,7 @@ func (t *unixTransport) transfer(ctx context.Context, d *datagramIO, do func(fun
 func (t *unixTransport) next(ctx context.Context, b []byte) (f serverFrame, n int, err error) {
 	t.in.set(b, nil)
 	defer t.in.clear()
-	if err := t.transfer(ctx, &t.in, t.raw.Read, t.file.SetReadDeadline); err != nil {
+	if err := t.transfer(ctx, &t.in); err != nil {
 		return f, 0, err
 	}
 	switch {

@@ -94,8 +94,8 @@ func (s *Server) newUnixConn(f *os.File) (c *unixConn, err error) {
 		return nil, err
 	}
 	enlarge(c.raw, unixMax)
-	c.out.init(c.raw, unix.SYS_SENDMSG, unix.MSG_NOSIGNAL)
-	c.in.init(c.raw, unix.SYS_RECVMSG, unix.MSG_TRUNC|unix.MSG_CMSG_CLOEXEC)
+	c.out.initSend(f, c.raw)
+	c.in.initReceive(f, c.raw)
 	c.in.step = c.receiveStep(c.in.step)
 	if c.k, err = s.Socket(peer); err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func (c *unixConn) pumpWoken() {
 
 // next receives a datagram and does what it says.
 func (c *unixConn) next() error {
-	err := c.raw.Read(c.in.step)
+	err := c.in.ready(c.in.step)
 	defer c.release()
 	if err != nil {
 		return err
@@ -372,7 +372,7 @@ func (c *unixConn) writeLocked(f *serverFrame, b []byte) error {
 	c.out.set(b, nil)
 	c.out.wait = true
 	defer c.out.clear()
-	if err := c.raw.Write(c.out.step); err != nil {
+	if err := c.out.ready(c.out.step); err != nil {
 		return err
 	}
 	if c.out.errno != 0 {
