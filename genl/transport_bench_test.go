@@ -3,7 +3,13 @@
 package genl
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +17,8 @@ import (
 
 // The same client makes the same request over each transport and of the kernel:
 // nlctrl is asked for itself. "constant" is an operation whose reply is one
-// number, which the kernel has not got. Client and server are one process.
+// number, which the kernel has not got. Client and server are one process, but
+// for "process".
 func BenchmarkTransport(b *testing.B) {
 	bed := newBed(b, ServerOptions{})
 	ctx := context.Background()
@@ -48,12 +55,59 @@ func BenchmarkTransport(b *testing.B) {
 	b.Run("kernel/one-reply", do(kernel, ctrl, true))
 	b.Run("kernel/acknowledged", do(kernel, ctrl, false))
 	b.Run("kernel/dump", dump(kernel, familyRequest("families")))
-	for _, way := range []string{"in-process", "unix"} {
-		c := bed.conn(b, bed.ways()[way])
+	ways := bed.ways()
+	ways["process"] = serverProcess(b)
+	for _, way := range []string{"in-process", "unix", "process"} {
+		c := bed.conn(b, ways[way])
 		b.Run(way+"/one-reply", do(c, ctrl, true))
 		b.Run(way+"/acknowledged", do(c, ctrl, false))
 		b.Run(way+"/constant", do(c, constant, true))
 		many := bed.request(bedGet, AppendUint32(nil, bedValue, 5000))
 		b.Run(way+"/dump-5000", dump(c, many))
 	}
+}
+
+// serverProcess starts another process that is as newBed makes them.
+func serverProcess(tb testing.TB) func() (Transport, error) {
+	tb.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run=^TestServerProcess$")
+	cmd.Env = append(os.Environ(), "GENL_SERVER_PROCESS=1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	path, err := out.ReadString('\n')
+	tb.Cleanup(func() {
+		stdin.Close()
+		io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			tb.Errorf("server process: %v", err)
+		}
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return func() (Transport, error) { return DialUnix(strings.TrimSpace(path)) }
+}
+
+// TestServerProcess is what serverProcess starts.
+func TestServerProcess(t *testing.T) {
+	if os.Getenv("GENL_SERVER_PROCESS") == "" {
+		return
+	}
+	b := newBed(t, ServerOptions{})
+	fmt.Println(b.path)
+	io.Copy(io.Discard, os.Stdin)
 }
