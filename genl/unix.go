@@ -103,6 +103,7 @@ type datagramIO struct {
 	iov    [2]unix.Iovec
 	msg    unix.Msghdr
 	step   func(fd uintptr) bool // calls sendmsg or recvmsg
+	yield  bool                  // first, once, let others run who may make it succeed
 	wait   bool                  // step is to be called again when it can succeed
 	n      int                   // what the system call returned
 	errno  syscall.Errno
@@ -125,6 +126,10 @@ func (d *datagramIO) init(call, flags uintptr) {
 	d.iov[0].SetLen(frameLen)
 	d.msg.Iov = &d.iov[0]
 	d.step = func(fd uintptr) bool {
+		if d.yield {
+			d.yield = false
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		}
 		for {
 			n, _, errno := unix.Syscall(call, fd, uintptr(unsafe.Pointer(&d.msg)), flags|unix.MSG_DONTWAIT)
 			d.n, d.errno = int(n), errno

@@ -58,6 +58,8 @@ type unixConn struct {
 	raw  syscall.RawConn
 	k    *ServerSocket
 
+	apart bool // the client is another process
+
 	// What was received.
 	in      datagramIO
 	buf     *[unixMax]byte // nil while nothing is there, since many wait
@@ -93,6 +95,7 @@ func (s *Server) newUnixConn(f *os.File) (c *unixConn, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.apart = int(peer.PID) != os.Getpid()
 	enlarge(c.raw, unixMax)
 	c.out.initSend(f, c.raw)
 	c.in.initReceive(f, c.raw)
@@ -181,6 +184,7 @@ func (c *unixConn) pumpWoken() {
 
 // next receives a datagram and does what it says.
 func (c *unixConn) next() error {
+	c.in.yield = c.apart // to the client, who may make the next request
 	err := c.in.ready(c.in.step)
 	defer c.release()
 	if err != nil {
