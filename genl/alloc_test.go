@@ -5,6 +5,7 @@
 package genl
 
 import (
+	"context"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -64,5 +65,22 @@ func TestServerAllocs(t *testing.T) {
 		}
 	}); a != 0 {
 		t.Errorf("a refusal allocates %v times", a)
+	}
+}
+
+// Over a transport neither the client nor the server allocates for a request.
+func TestTransportAllocs(t *testing.T) {
+	b := newBed(t, ServerOptions{})
+	req := b.request(bedGet, AppendUint32(nil, bedValue, 1))
+	for name, dial := range b.ways() {
+		c := b.conn(t, dial)
+		n := 0
+		if a := testing.AllocsPerRun(500, func() {
+			if err := c.Do(context.Background(), req, func(m Message) error { n += len(m.Attrs); return nil }); err != nil {
+				t.Error(err)
+			}
+		}); a != 0 {
+			t.Errorf("%s: Do allocates %v times", name, a)
+		}
 	}
 }

@@ -251,7 +251,10 @@ func (s *sock) setReadBuffer(size int) (n int, err error) {
 
 // await does the rest of a roundTrip that has to wait, until ctx is done.
 func (s *sock) await(ctx context.Context) error {
-	release := interrupt(ctx, s.SetDeadline)
+	release := func() {}
+	if ctx.Done() != nil {
+		release = interrupt(ctx, s.SetDeadline)
+	}
 	s.wait = true
 	var err error
 	if s.unsent {

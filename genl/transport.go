@@ -12,16 +12,21 @@ import (
 // socket: it carries datagrams, each with one or more netlink messages, and keeps
 // their borders. docs/transport.md has the contract.
 //
-// It belongs to one goroutine at a time, but for Close, which may be called at
-// any time and ends a Receive that waits.
+// One goroutine may send, one receive, and any others do the rest at the same
+// time. Close ends a Receive that waits.
+//
+// A Transport may also have the methods SetReadBuffer(int) error and ReadBuffer()
+// (int, error), which are for SO_RCVBUF, and SyscallConn.
 type Transport interface {
 	// Send sends a datagram. What is asked in it is done by the time Send
 	// returns, or will be before anything is received. Fds are the file
-	// descriptors that its attributes mean, in the order of the attributes.
+	// descriptors that its attributes mean, in the order of the attributes;
+	// with some, the datagram has one request.
 	Send(ctx context.Context, b []byte, fds []int) error
 
 	// Receive waits for a datagram and copies it to b. N is its length, also
-	// where b is shorter and the rest is lost.
+	// where b is shorter and the rest is lost. If ctx is done already, it does
+	// not wait, and returns a datagram that is there or else the error of ctx.
 	//
 	// Returns an error matching [ErrOverrun] and unix.ENOBUFS once after
 	// notifications were lost, or os.ErrClosed.
