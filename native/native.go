@@ -48,6 +48,7 @@ type Control struct {
 	ns     *os.File // the network namespace
 	cookie uint64   // its cookie, by which state is kept
 	state  state
+	rtnl   rtnl
 
 	stats  *table[family.StatsKey, family.Stats]
 	qstats *table[family.QstatsKey, family.Qstats]
@@ -154,7 +155,7 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.state.close())
+	errs = append(errs, c.state.close(), c.rtnl.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())
 	}
