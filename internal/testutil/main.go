@@ -23,18 +23,32 @@ const deferred = 20 * time.Second
 // descriptor or a kernel report is left behind, and in the virtual machine if
 // a test was skipped. Params are module parameters.
 func Main(m *testing.M, params ...string) {
+	inVM(func() error {
+		return run(m, func() error { return LoadModule(params...) },
+			func() error { return UnloadModule(deferred) })
+	})
+}
+
+// MainWithoutModule is Main for tests of what works without the module.
+func MainWithoutModule(m *testing.M) {
+	nothing := func() error { return nil }
+	inVM(func() error { return run(m, nothing, nothing) })
+}
+
+func inVM(run func() error) {
 	flag.Parse()
 	if !InVM() {
 		fmt.Println("ok: these tests run in the virtual machine only, under vmrun")
 		os.Exit(0)
 	}
-	if err := run(m, params); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "FAIL: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(m *testing.M, params []string) error {
+// run runs the tests between prepare and finish.
+func run(m *testing.M, prepare, finish func() error) error {
 	// Verbose is the only mode in which a skip is printed.
 	if err := flag.Set("test.v", "true"); err != nil {
 		return err
@@ -48,7 +62,7 @@ func run(m *testing.M, params []string) error {
 	if err != nil {
 		return err
 	}
-	if err := LoadModule(params...); err != nil {
+	if err := prepare(); err != nil {
 		return err
 	}
 	skips, err := watchSkips()
@@ -63,17 +77,17 @@ func run(m *testing.M, params []string) error {
 	if names := skips.stop(); len(names) > 0 {
 		errs = append(errs, fmt.Errorf("skipped in the virtual machine: %s", strings.Join(names, ", ")))
 	}
-	errs = append(errs, settle(before)...)
+	errs = append(errs, settle(before, finish)...)
 	if lines := log.Splats(); len(lines) > 0 {
 		errs = append(errs, fmt.Errorf("the kernel reported:\n%s", strings.Join(lines, "\n")))
 	}
 	return errors.Join(errs...)
 }
 
-// settle unloads the module and waits until nothing is left of the run.
-func settle(before *census) []error {
+// settle finishes and waits until nothing is left of the run.
+func settle(before *census, finish func() error) []error {
 	var errs []error
-	if err := UnloadModule(deferred); err != nil {
+	if err := finish(); err != nil {
 		errs = append(errs, err)
 	}
 	var left []string
