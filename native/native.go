@@ -96,8 +96,7 @@ func (c *Control) open(o Options) (err error) {
 	if o.BPFFS == "" {
 		o.BPFFS = DefaultBPFFS
 	}
-	c.state, err = openState(o.BPFFS, c.cookie)
-	return err
+	return c.state.open(o.BPFFS, c.cookie)
 }
 
 // netnsCookie returns the cookie of the calling thread's network namespace, a
@@ -155,7 +154,7 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.state.close(), c.rtnl.close())
+	errs = append(errs, c.rtnl.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())
 	}

@@ -216,3 +216,40 @@ func (x *netdevXDP) parse(ad *netlink.AttributeDecoder) error {
 	}
 	return ad.Err()
 }
+
+// isLinked tells whether it is by a link that a netdev has its program on the
+// host. Rtnetlink does not say so, but refuses with another errno: to detach a
+// program over a link, and to detach another program than there is.
+func (c *Control) isLinked(d *netdev) (bool, error) {
+	flags := uint32(unix.XDP_FLAGS_REPLACE | unix.XDP_FLAGS_DRV_MODE)
+	if d.xdp.native == 0 {
+		flags = unix.XDP_FLAGS_REPLACE | unix.XDP_FLAGS_SKB_MODE
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.Nested(unix.IFLA_XDP, func(ae *netlink.AttributeEncoder) error {
+		ae.Int32(unix.IFLA_XDP_FD, -1)
+		ae.Int32(unix.IFLA_XDP_EXPECTED_FD, -1)
+		ae.Uint32(unix.IFLA_XDP_FLAGS, flags)
+		return nil
+	})
+	attrs, err := ae.Encode()
+	if err != nil {
+		return false, err
+	}
+	info := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(info[4:], d.index)
+	_, err = c.rtnl.request(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_SETLINK, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   append(info, attrs...),
+	})
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return false, nil
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EPERM):
+		return true, nil // who may not ask believes the link
+	case err == nil, errors.Is(err, unix.ENODEV):
+		return false, errChanged // there is nothing to be detached
+	default:
+		return false, fmt.Errorf("ask for a link on netdev %d: %w", d.index, err)
+	}
+}
