@@ -159,14 +159,10 @@ func removeNetNS(dir string) (removed []string, err error) {
 		return nil, err
 	}
 	for _, e := range list {
-		path := filepath.Join(dir, e.Name())
-		var pins []string
-		switch {
-		case !e.IsDir():
+		if !e.IsDir() {
 			continue
-		default:
-			pins, err = removeDev(path)
 		}
+		pins, err := removeDev(filepath.Join(dir, e.Name()))
 		removed = append(removed, pins...)
 		if err != nil {
 			return removed, err
