@@ -318,7 +318,7 @@ func TestRequired(t *testing.T) {
 	b.refused(need(family.XDPActNDOXmit, family.ActionTX, family.XDPRXMetadataHash, family.ModeGeneric), unix.EOPNOTSUPP,
 		"the netdev lacks in generic mode: ndo-xmit, hash")
 	b.must(need(family.XDPActRXSG, family.ActionTX, 0, 0))
-	b.want("*=pass/generic/module")
+	b.want("*=pass/generic/module/needs-tx")
 	var v family.Prog
 	b.must(b.c.Prog().Lookup(t.Context(), b.key(all), &v))
 	if v.RequiredFeatures != family.XDPActRXSG || v.RequiredActions != family.ActionTX || v.Has(family.AttrProgRequiredRXMetadataFeatures) {
@@ -333,7 +333,7 @@ func TestRequired(t *testing.T) {
 	b.must(b.del(all))
 	caps.XDPRXMetadataFeatures = family.XDPRXMetadataHash
 	b.must(need(family.XDPActBasic, 0, family.XDPRXMetadataHash, 0))
-	b.want("*=pass/native/module")
+	b.want("*=pass/native/module/needs-0")
 }
 
 // TestFollow undoes a change when what goes with it cannot be.

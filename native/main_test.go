@@ -3,12 +3,23 @@
 package native
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
-func TestMain(m *testing.M) { testutil.WatchFDs(m) }
+func TestMain(m *testing.M) {
+	if spec, ok := os.LookupEnv(doomedEnv); ok {
+		if err := runDoomed(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	testutil.WatchFDs(m)
+}
 
 // newBPFFS mounts a bpffs of the test's own, and returns where.
 func newBPFFS(t *testing.T) string {
