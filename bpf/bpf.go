@@ -14,6 +14,8 @@ import (
 //go:generate make -s all
 
 var (
+	//go:embed exception.bpf.o
+	exceptionObject []byte
 	//go:embed metadata.bpf.o
 	metadataObject []byte
 	//go:embed pass.bpf.o
@@ -26,6 +28,19 @@ var (
 
 // Names in the objects.
 const (
+	// ExceptionProgram counts XDP exceptions at their tracepoint.
+	ExceptionProgram = "xdpctl_exception"
+	// ExceptionRedirectProgram counts failed redirects at theirs.
+	ExceptionRedirectProgram = "xdpctl_redir_err"
+	// ExceptionSweepProgram takes away the counters of netdevs that are
+	// gone, when BPF_PROG_TEST_RUN runs it.
+	ExceptionSweepProgram = "xdpctl_sweep"
+	// ExceptionCounts is the map of the three with the counters by netdev.
+	ExceptionCounts = "exceptions"
+	// ExceptionDevices is the map with the netdevs that have counters.
+	ExceptionDevices = "exception_devices"
+	// ExceptionLost is the map that says how many could not be counted.
+	ExceptionLost = "exception_lost"
 	// MetadataProgram gives each frame to the AF_XDP socket of its RX queue
 	// with struct xdpctl_rx_metadata in front of it.
 	MetadataProgram = "metadata"
@@ -52,6 +67,12 @@ const EtherType = 0x88b5
 
 // bound is BPF_F_XDP_DEV_BOUND_ONLY.
 const bound = 1 << 6
+
+// LoadException returns the spec of exception.bpf.c. It needs no kernel; the
+// programs need one that has BTF of itself.
+func LoadException() (*ebpf.CollectionSpec, error) {
+	return load("exception", exceptionObject)
+}
 
 // LoadMetadata returns the spec of metadata.bpf.c, whose program is to be loaded
 // for the netdev ifindex, in its network namespace, and can be attached to no
