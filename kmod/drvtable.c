@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
 /*
  * What the XDP counters of drivers mean: one list a driver, of the strings of
  * all kernels. A counter that means exactly what an attribute says is entered
