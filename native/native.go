@@ -49,6 +49,7 @@ type Control struct {
 	cookie uint64   // its cookie, by which state is kept
 	state  state
 	rtnl   rtnl
+	eth    lazyEthtool
 
 	stats  *table[family.StatsKey, family.Stats]
 	qstats *table[family.QstatsKey, family.Qstats]
@@ -154,7 +155,7 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.rtnl.close())
+	errs = append(errs, c.rtnl.close(), c.eth.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())
 	}
