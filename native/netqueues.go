@@ -11,13 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// classNet opens the directory of a netdev in sysfs. Sysfs has the netdevs of
-// the network namespace in which it was mounted, so it is mounted here once
-// more, but nowhere: nobody else sees it, and it goes with the file. It runs on a
-// thread in the network namespace.
-//
-// Returns an error matching os.ErrNotExist if there is no such netdev.
-func classNet(name string) (*os.File, error) {
+// mountSysfs mounts sysfs once more, but nowhere: nobody else sees it, and it goes
+// with the file. Sysfs has the netdevs of the network namespace in which it was
+// mounted: here, that of the calling thread.
+func mountSysfs() (*os.File, error) {
 	fs, err := unix.Fsopen("sysfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("mount sysfs: %w", os.NewSyscallError("fsopen", err))
@@ -30,13 +27,29 @@ func classNet(name string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount sysfs: %w", os.NewSyscallError("fsmount", err))
 	}
-	defer unix.Close(root)
-	path := "class/net/" + name
-	fd, err := unix.Openat(root, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return os.NewFile(uintptr(root), "sysfs"), nil
+}
+
+// openIn opens what is below a directory.
+func openIn(dir *os.File, path string, flags int) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), path, flags|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: "sysfs/" + path, Err: err}
+		return nil, &os.PathError{Op: "open", Path: dir.Name() + "/" + path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return os.NewFile(uintptr(fd), dir.Name()+"/"+path), nil
+}
+
+// classNet opens the directory of a netdev in sysfs. It runs on a thread in the
+// network namespace.
+//
+// Returns an error matching os.ErrNotExist if there is no such netdev.
+func classNet(name string) (*os.File, error) {
+	root, err := mountSysfs()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return openIn(root, "class/net/"+name, unix.O_DIRECTORY)
 }
 
 // queues counts the RX and TX queues that a netdev has in use. It runs on a
@@ -55,11 +68,15 @@ func (d *netdev) queues() (rx, tx uint32, err error) {
 		return 0, 0, err
 	}
 	defer dir.Close()
-	fd, err := unix.Openat(int(dir.Fd()), "queues", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return countQueues(dir)
+}
+
+// countQueues counts the queues in the directory of a netdev in sysfs.
+func countQueues(dir *os.File) (rx, tx uint32, err error) {
+	list, err := openIn(dir, "queues", unix.O_DIRECTORY)
 	if err != nil {
-		return 0, 0, &os.PathError{Op: "open", Path: dir.Name() + "/queues", Err: err}
+		return 0, 0, err
 	}
-	list := os.NewFile(uintptr(fd), dir.Name()+"/queues")
 	defer list.Close()
 	names, err := list.Readdirnames(-1)
 	if err != nil {
