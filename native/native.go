@@ -50,6 +50,9 @@ type Control struct {
 	state  state
 	rtnl   rtnl
 	eth    lazyEthtool
+	sys    lazySysfs
+	trace  tracing
+	drv    drvCache
 
 	stats  *table[family.StatsKey, family.Stats]
 	qstats *table[family.QstatsKey, family.Qstats]
@@ -155,7 +158,7 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.rtnl.close(), c.eth.close())
+	errs = append(errs, c.rtnl.close(), c.eth.close(), c.sys.close(), c.trace.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())
 	}
