@@ -76,20 +76,18 @@ func (c *Control) qstatsLookup(_ context.Context, k *family.QstatsKey, v *family
 	}
 	// An exception tells no queue, so there are none of them.
 	known := false
-	if k.Queue != noQueue {
+	if k.Queue != noQueue && hasQueue(&l.layout, k.Queue) {
 		counts := l.counts(k.Queue)
-		known = l.data != nil && hasQueue(&l.layout, k.Queue)
 		wordsOfQueue(v).put(&counts)
+		known = l.data != nil
 	}
 	meter, err := c.meterCounters(d.index)
 	if err != nil {
 		return err
 	}
-	if k.Queue < max(l.rx, 1) {
-		if n, ok := meter.read(k.Queue); ok {
-			wordsOfQueue(v).putMeter(&n, v.SetMetered)
-			known = true
-		}
+	if meter != nil && k.Queue < min(l.rx, uint32(len(meter.queues))) {
+		v.SetMetered(wordsOfQueue(v).putMeter(meter, k.Queue))
+		known = true
 	}
 	if !known {
 		return noSuchQueue()

@@ -82,27 +82,25 @@ func (w statWords) put(c *counts) {
 	}
 }
 
-// putMeter puts what a meter has counted by verdict in the place of what else is
-// known of it.
-func (w statWords) putMeter(n *[meterVerdicts]uint64, metered func(uint64)) {
-	mask, sum := uint64(1)<<family.AttrStatsPackets, uint64(0)
-	for i, attr := range meterAttrs {
-		w.set(attr, n[i])
-		mask |= 1 << attr
-		sum += n[i]
+// putMeter puts what a meter has counted of a queue, or of all, in the place of
+// what else is known of it, and returns which attributes those are.
+func (w statWords) putMeter(m *meterCounters, queue uint32) (metered uint64) {
+	v := &m.all
+	if queue != family.QueueAll {
+		v = &m.queues[queue]
 	}
-	w.set(family.AttrStatsPackets, sum)
-	metered(mask)
-}
-
-// meterVerdicts is how many verdicts a meter knows: the XDP actions, and that
-// which is none.
-const meterVerdicts = 6
-
-// meterAttrs are the attributes that count verdicts, in the order of the actions.
-var meterAttrs = [meterVerdicts]uint16{
-	family.AttrStatsAborted, family.AttrStatsDrop, family.AttrStatsPass,
-	family.AttrStatsTX, family.AttrStatsRedirect, family.AttrStatsInvalid,
+	set := func(attr uint16, n uint64) {
+		w.set(attr, n)
+		metered |= 1 << attr
+	}
+	set(family.AttrStatsAborted, v.Aborted)
+	set(family.AttrStatsDrop, v.Drop)
+	set(family.AttrStatsInvalid, v.Invalid)
+	set(family.AttrStatsPass, v.Pass)
+	set(family.AttrStatsRedirect, v.Redirect)
+	set(family.AttrStatsTX, v.TX)
+	set(family.AttrStatsPackets, v.Aborted+v.Drop+v.Invalid+v.Pass+v.Redirect+v.TX)
+	return metered
 }
 
 func (c *Control) statsLookup(_ context.Context, k *family.StatsKey, v *family.Stats) error {
@@ -122,13 +120,10 @@ func (c *Control) statsLookup(_ context.Context, k *family.StatsKey, v *family.S
 	wordsOf(v).put(&counts)
 	l.putOwn(v, &counts)
 	meter, err := c.meterCounters(d.index)
-	if err != nil {
-		return err
+	if err == nil && meter != nil {
+		v.SetMetered(wordsOf(v).putMeter(meter, family.QueueAll))
 	}
-	if n, ok := meter.read(family.QueueAll); ok {
-		wordsOf(v).putMeter(&n, v.SetMetered)
-	}
-	return nil
+	return err
 }
 
 // putOwn sets what the probes count, but for what the driver knows.
