@@ -51,6 +51,7 @@ type Control struct {
 	rtnl   rtnl
 	eth    lazyEthtool
 	sys    lazySysfs
+	genl   lazyNetdev
 	trace  tracing
 	drv    drvCache
 
@@ -158,7 +159,8 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.rtnl.close(), c.eth.close(), c.sys.close(), c.trace.close())
+	errs = append(errs, c.rtnl.close(), c.eth.close(), c.sys.close(), c.genl.close(),
+		c.trace.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())
 	}

@@ -109,7 +109,8 @@ func isGone(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV)
 }
 
-// readNumber reads a file in a directory of sysfs.
+// readNumber reads a file in a directory of sysfs; a number that begins with 0x is
+// hexadecimal.
 func readNumber(dir *os.File, name string) (uint64, error) {
 	f, err := openIn(dir, name, 0)
 	if err != nil {
@@ -120,7 +121,7 @@ func readNumber(dir *os.File, name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	return strconv.ParseUint(strings.TrimSpace(string(b)), 0, 64)
 }
 
 // parentDriver is the name of what a netdev hangs on: of the driver of its parent
