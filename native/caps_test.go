@@ -18,7 +18,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
-func (b *bed) caps(dev string) *family.Caps {
+func (b *statsBed) caps(dev string) *family.Caps {
 	b.Helper()
 	v := new(family.Caps)
 	if err := b.c.Caps().Lookup(b.Context(), &family.CapsKey{Ifindex: uint32(b.ns.Index(dev))}, v); err != nil {
@@ -28,7 +28,7 @@ func (b *bed) caps(dev string) *family.Caps {
 }
 
 // kernelCaps is what the netdev family says of a netdev.
-func (b *bed) kernelCaps(dev string) (features, metadata uint64) {
+func (b *statsBed) kernelCaps(dev string) (features, metadata uint64) {
 	b.Helper()
 	a := b.ns.NewGenl(b.T, netdevFamily).Do(netdevDevGet, 0, testutil.AttrU32(netdevIfindex, uint32(b.ns.Index(dev))))
 	if a.Errno != 0 || len(a.Msgs) != 1 {
@@ -42,7 +42,7 @@ func (b *bed) kernelCaps(dev string) (features, metadata uint64) {
 }
 
 // newTun makes a tun or tap netdev.
-func (b *bed) newTun(name, mode string) {
+func (b *statsBed) newTun(name, mode string) {
 	b.Helper()
 	b.ns.Do(func() {
 		if out, err := exec.Command("ip", "tuntap", "add", name, "mode", mode).CombinedOutput(); err != nil {
@@ -57,7 +57,7 @@ func TestCaps(t *testing.T) {
 	if !testutil.KernelAtLeast(6, 3) {
 		t.Skip("no netdev family to compare with")
 	}
-	b := newBed(t)
+	b := newStatsBed(t)
 	b.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4})
 	there := testutil.NewNetNS(t)
 	b.ns.AddVeth("far0", "far1", testutil.VethOptions{PeerNS: there, Queues: 2})
@@ -100,7 +100,7 @@ func TestCaps(t *testing.T) {
 
 // TestCapsTun looks at a tap, which does XDP, and a tun, which does not.
 func TestCapsTun(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	b.newTun("tap0", "tap")
 	b.newTun("tun0", "tun")
 	b.c.genl.absent = true
@@ -115,7 +115,7 @@ func TestCapsTun(t *testing.T) {
 
 // TestCapsQueues checks queue counts and drivers.
 func TestCapsQueues(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	b.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4})
 	b.channels(3, 2, "mq0")
 	type queues struct{ RX, TX, MaxRX, MaxTX uint32 }

@@ -63,20 +63,20 @@ func present(w statWords) map[string]uint64 {
 	return m
 }
 
-// bed is a namespace with two pairs of veths, and a Control of it.
-type bed struct {
+// statsBed is a namespace with two pairs of veths, and a Control of it.
+type statsBed struct {
 	*testing.T
 	ns  *testutil.NetNS
 	c   *Control
 	dir string
 }
 
-func newBed(t *testing.T) *bed {
+func newStatsBed(t *testing.T) *statsBed {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root, and so no network namespace can be made")
 	}
-	b := &bed{T: t, ns: testutil.NewNetNS(t), dir: newBPFFS(t)}
+	b := &statsBed{T: t, ns: testutil.NewNetNS(t), dir: newBPFFS(t)}
 	b.c = newControl(t, b.ns, b.dir)
 	b.ns.AddVeth("veth0", "veth1", testutil.VethOptions{Queues: 1})
 	b.ns.AddVeth("port0", "port1", testutil.VethOptions{Queues: 1})
@@ -85,7 +85,7 @@ func newBed(t *testing.T) *bed {
 
 // trace turns the probes on and takes note of netdevs, as one does who is about
 // to attach a program.
-func (b *bed) trace(devs ...string) {
+func (b *statsBed) trace(devs ...string) {
 	b.Helper()
 	err := b.c.change(func() error {
 		if err := b.c.traceOn(); err != nil {
@@ -107,7 +107,7 @@ func (b *bed) trace(devs ...string) {
 }
 
 // load loads programs pass and verdict, which redirects to a netdev.
-func (b *bed) load(port string) (pass, verdict *ebpf.Program) {
+func (b *statsBed) load(port string) (pass, verdict *ebpf.Program) {
 	b.Helper()
 	collection := func(spec *ebpf.CollectionSpec, err error) *ebpf.Collection {
 		if err != nil {
@@ -130,7 +130,7 @@ func (b *bed) load(port string) (pass, verdict *ebpf.Program) {
 	return collection(bpf.LoadPass()).Programs[bpf.PassProgram], v.Programs[bpf.VerdictProgram]
 }
 
-func (b *bed) attach(p *ebpf.Program, flags link.XDPAttachFlags, devs ...string) {
+func (b *statsBed) attach(p *ebpf.Program, flags link.XDPAttachFlags, devs ...string) {
 	b.Helper()
 	for _, dev := range devs {
 		index := b.ns.Index(dev)
@@ -146,7 +146,7 @@ func (b *bed) attach(p *ebpf.Program, flags link.XDPAttachFlags, devs ...string)
 	}
 }
 
-func (b *bed) send(from, to string) {
+func (b *statsBed) send(from, to string) {
 	b.Helper()
 	src, err := b.ns.Link(from)
 	if err != nil {
@@ -168,7 +168,7 @@ func (b *bed) send(from, to string) {
 	}
 }
 
-func (b *bed) stats(dev string) map[string]uint64 {
+func (b *statsBed) stats(dev string) map[string]uint64 {
 	b.Helper()
 	var v family.Stats
 	if err := b.c.Stats().Lookup(b.Context(), &family.StatsKey{Ifindex: uint32(b.ns.Index(dev))}, &v); err != nil {
@@ -178,7 +178,7 @@ func (b *bed) stats(dev string) map[string]uint64 {
 }
 
 // counted waits until the counters of dev are exactly those.
-func (b *bed) counted(dev string, want map[string]uint64) {
+func (b *statsBed) counted(dev string, want map[string]uint64) {
 	b.Helper()
 	var diff string
 	if !testutil.Wait(patience, func() bool {
@@ -213,7 +213,7 @@ var traced = with(quiet, map[string]uint64{
 
 // TestStatsVeth sends frames of every verdict through a veth in native mode.
 func TestStatsVeth(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	pass, verdict := b.load("port0")
 	b.trace("veth0", "veth1", "port0", "port1")
 	// XDP_TX and redirection into a veth need a peer that polls.
@@ -251,7 +251,7 @@ func TestStatsVeth(t *testing.T) {
 
 // TestStatsErrors makes XDP_TX and XDP_REDIRECT fail.
 func TestStatsErrors(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	_, verdict := b.load("lo") // takes no redirected frames
 	b.trace("veth1")
 	b.attach(verdict, link.XDPDriverMode, "veth1")
@@ -265,7 +265,7 @@ func TestStatsErrors(t *testing.T) {
 // TestStatsGeneric sends the same in generic mode, where the driver counts
 // nothing: what it would say must not be taken for an answer.
 func TestStatsGeneric(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	_, verdict := b.load("port0")
 	b.trace("veth1")
 	b.attach(verdict, link.XDPGenericMode, "veth1")
@@ -276,7 +276,7 @@ func TestStatsGeneric(t *testing.T) {
 // TestStatsUntraced reads before the probes are there: what they count is
 // unknown then, and so is what follows from it.
 func TestStatsUntraced(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	pass, verdict := b.load("port0")
 	b.attach(pass, link.XDPDriverMode, "veth0", "port1")
 	b.attach(verdict, link.XDPDriverMode, "veth1")
@@ -293,8 +293,8 @@ func TestStatsUntraced(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.counted("veth1", map[string]uint64{"redirect": 82, "tx": 74, "xmit-packets": 0})
-	if entries, err := os.ReadDir(filepath.Join(b.dir, rootName)); err != nil || len(entries) != 1 {
-		t.Errorf("%d entries are left (%v), want that of the namespace", len(entries), err)
+	if _, err := os.Stat(b.c.state.traceDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is left (%v)", err)
 	}
 	// Anew, from 0.
 	b.trace("veth1")
@@ -304,7 +304,7 @@ func TestStatsUntraced(t *testing.T) {
 // TestStatsMove moves a netdev that has counted to another namespace, and gives
 // its name and ifindex to another.
 func TestStatsMove(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	_, verdict := b.load("lo")
 	b.trace("veth1")
 	b.attach(verdict, link.XDPGenericMode, "veth1")
@@ -312,7 +312,7 @@ func TestStatsMove(t *testing.T) {
 	want := with(traced, map[string]uint64{"xmit-packets": 0})
 	b.counted("veth1", want)
 
-	there := &bed{T: t, ns: testutil.NewNetNS(t), dir: b.dir}
+	there := &statsBed{T: t, ns: testutil.NewNetNS(t), dir: b.dir}
 	there.c = newControl(t, there.ns, b.dir)
 	index := b.ns.Index("veth1")
 	if err := b.ns.Move("veth1", there.ns); err != nil {
@@ -373,7 +373,7 @@ func nilIf(is bool, p *uint64) any {
 
 // TestSweepKeeps has netdevs that are still there when others are swept.
 func TestSweepKeeps(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	_, verdict := b.load("lo")
 	b.trace("veth1")
 	b.attach(verdict, link.XDPGenericMode, "veth1")
@@ -387,7 +387,7 @@ func TestSweepKeeps(t *testing.T) {
 // TestStatsQueues looks at a veth with several queues, some of which go out of
 // use: an exception tells no queue.
 func TestStatsQueues(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	b.ns.AddVeth("mq0", "mq1", testutil.VethOptions{Queues: 4})
 	index := uint32(b.ns.Index("mq1"))
 	pass, verdict := b.load("port0")
@@ -446,7 +446,7 @@ func TestStatsQueues(t *testing.T) {
 	}
 }
 
-func (b *bed) channels(rx, tx uint32, devs ...string) {
+func (b *statsBed) channels(rx, tx uint32, devs ...string) {
 	b.Helper()
 	eth, err := b.c.ethtool()
 	if err != nil {
@@ -466,7 +466,7 @@ func has(m map[string]uint64, name string) bool {
 
 // TestStatsIterate has every netdev once, in ascending order.
 func TestStatsIterate(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	for _, only := range []*family.StatsKey{nil, {Ifindex: uint32(b.ns.Index("veth1"))}, {Ifindex: 999}, {Ifindex: ^uint32(0)}} {
 		var want, got []uint32
 		for _, l := range b.ns.Links() {
@@ -497,7 +497,7 @@ func TestStatsIterate(t *testing.T) {
 
 // TestTraceRace turns the probes on and off from several sides at once.
 func TestTraceRace(t *testing.T) {
-	b := newBed(t)
+	b := newStatsBed(t)
 	var wg sync.WaitGroup
 	for range 4 {
 		c := newControl(t, b.ns, b.dir)
@@ -525,21 +525,83 @@ func TestTraceRace(t *testing.T) {
 		}
 		return out
 	}
-	want := append([]string{pinException, pinRedirect, pinSweep}, traceMapNames...)
-	slices.Sort(want)
+	want := slices.Sorted(slices.Values(tracePins()))
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("pins, -want +got:\n%s", diff)
 	}
 	// A process that died before the commit point leaves what the next one
-	// begins anew.
-	if err := os.Remove(filepath.Join(dir, pinException)); err != nil {
+	// begins anew, wherever it died.
+	for n := range tracePins() {
+		for _, name := range tracePins()[:n+1] {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.counted("lo", map[string]uint64{})
+		b.trace()
+		b.counted("lo", quiet)
+		if diff := cmp.Diff(want, names()); diff != "" {
+			t.Errorf("pins after a death, -want +got:\n%s", diff)
+		}
+	}
+}
+
+// TestTraceVersion finds maps that another version has made.
+func TestTraceVersion(t *testing.T) {
+	b := newStatsBed(t)
+	b.trace()
+	path := filepath.Join(b.c.state.traceDir(), bpf.ExceptionLost)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Pin(path); err != nil {
+		t.Fatal(err)
+	}
+	err = b.c.Stats().Lookup(t.Context(), &family.StatsKey{Ifindex: 1}, new(family.Stats))
+	if err == nil || !strings.Contains(err.Error(), "another version") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestStatsLost has exceptions that could not be counted: then none are known.
+func TestStatsLost(t *testing.T) {
+	b := newStatsBed(t)
+	b.trace("veth1")
+	b.counted("lo", quiet)
+	err := b.c.traced(func(maps map[string]*ebpf.Map) error {
+		return maps[bpf.ExceptionLost].Put(uint32(0), uint64(1))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	b.counted("lo", map[string]uint64{})
-	b.trace()
-	b.counted("lo", quiet)
-	if diff := cmp.Diff(want, names()); diff != "" {
-		t.Errorf("pins after a death, -want +got:\n%s", diff)
+}
+
+// TestStatsSleep has a driver whose counters begin anew when the machine wakes up.
+func TestStatsSleep(t *testing.T) {
+	l := &look{drv: &driver{flags: driverSleepResets}, exc: &exceptions{}, rx: 1}
+	for _, tc := range []struct {
+		w    *witnessed
+		want bool
+	}{
+		{nil, false},
+		{&witnessed{Asleep: timeAsleep(), RXQueues: 1}, true},
+		{&witnessed{Asleep: timeAsleep() + uint64(time.Second), RXQueues: 1}, false},
+		{&witnessed{Asleep: timeAsleep(), RXQueues: 0}, false},
+	} {
+		l.seen.witnessed = tc.w
+		if got := l.allExceptions(); got != tc.want {
+			t.Errorf("%+v: %v, want %v", tc.w, got, tc.want)
+		}
+	}
+	l.seen = traceLook{witnessed: &witnessed{Asleep: timeAsleep(), RXQueues: 1}, rxQueues: 2}
+	if l.allExceptions() {
+		t.Error("all exceptions are known although some were of a queue that is out of use")
 	}
 }
 
@@ -548,7 +610,7 @@ func TestTraceNames(t *testing.T) {
 	if _, err := exec.LookPath("bpftool"); err != nil {
 		t.Skip("no bpftool")
 	}
-	b := newBed(t)
+	b := newStatsBed(t)
 	_, verdict := b.load("lo")
 	b.trace("veth1")
 	b.attach(verdict, link.XDPGenericMode, "veth1")

@@ -4,8 +4,6 @@ package native
 
 import "context"
 
-func (c *Control) traceOn() error { return nil }
-
 var testMeterFollow func(ifindex uint32) error
 
 func (c *Control) meterFollow(_ context.Context, ifindex uint32) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -22,7 +23,6 @@ import (
 // bpffs/xdpctl/trace are their maps, their links, and at last the link of
 // xdp_exception: while that is there, all is there and counts.
 const (
-	traceName    = "trace"
 	pinException = "exception"    // the link, the commit point
 	pinRedirect  = "redirect_err" // the other link
 	pinSweep     = "sweep"        // the program that sweeps
@@ -48,6 +48,12 @@ type witnessed struct {
 	_        uint32
 }
 
+// traceSizes are the sizes of the values of the maps.
+var traceSizes = map[string]uint32{
+	bpf.ExceptionCounts: uint32(unsafe.Sizeof(excCounts{})), bpf.ExceptionDevices: 8,
+	bpf.ExceptionLost: 8, pinWitness: uint32(unsafe.Sizeof(witnessed{})),
+}
+
 const maxWitnessed = 16384
 
 // witnessSpec is the map of witnessed by deviceID. Of more netdevs than it has
@@ -56,7 +62,7 @@ func witnessSpec() *ebpf.MapSpec {
 	u32 := &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned}
 	u64 := &btf.Int{Name: "unsigned long long", Size: 8, Encoding: btf.Unsigned}
 	return &ebpf.MapSpec{
-		Name: "xdpctl_witness", Type: ebpf.LRUHash, KeySize: 8, ValueSize: 16, MaxEntries: maxWitnessed,
+		Name: "xdpctl_witness", Type: ebpf.LRUHash, KeySize: 8, ValueSize: traceSizes[pinWitness], MaxEntries: maxWitnessed,
 		Key: &btf.Struct{Name: "xdpctl_exception_key", Size: 8, Members: []btf.Member{{Name: "device", Type: u64}}},
 		Value: &btf.Struct{Name: "xdpctl_witness", Size: 16, Members: []btf.Member{
 			{Name: "asleep", Type: u64},
@@ -92,12 +98,41 @@ func (t *tracing) closeLocked() error {
 // traceDir is where the probes are pinned.
 func (s *state) traceDir() string { return filepath.Join(s.root, traceName) }
 
+// lockTrace makes the directory where they are pinned, and takes its lock.
+func (s *state) lockTrace() (unlock func() error, err error) {
+	return (&state{root: s.root, dir: s.traceDir()}).lock()
+}
+
 // ExceptionsError says why the kernel does not let exceptions be counted; nil if
 // it does, or has not been asked yet.
 func (c *Control) ExceptionsError() error {
 	c.trace.mu.Lock()
 	defer c.trace.mu.Unlock()
 	return c.trace.refused
+}
+
+// CountExceptions sees to it that exceptions are counted from now on, which
+// otherwise begins with the first change of anything, and takes note of the
+// netdevs of the network namespace whose drivers have counted nothing yet.
+//
+// Returns an error if the kernel does not let them be counted.
+func (c *Control) CountExceptions() error {
+	err := c.change(func() error {
+		if err := c.traceOn(); err != nil {
+			return err
+		}
+		list, err := c.netdevs()
+		if err != nil {
+			return err
+		}
+		for _, d := range list {
+			if err := c.traceDev(d.index); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, c.ExceptionsError())
 }
 
 // traceOn sees to it that exceptions are counted, for the whole machine. It is
@@ -116,7 +151,7 @@ func (c *Control) traceOn() error {
 		return sweepTrace(dir)
 	}
 	// Namespaces have locks of their own; this is the machine's, inside those.
-	unlock, err := (&state{dir: dir}).lock()
+	unlock, err := c.state.lockTrace()
 	if err != nil {
 		return err
 	}
@@ -220,9 +255,14 @@ func attachTrace(p *ebpf.Program, tracepoint, pin string) error {
 	return nil
 }
 
-// clearTrace removes all pins, and the commit point first. Under the lock.
+// tracePins are the names of all pins, the commit point first.
+func tracePins() []string {
+	return append([]string{pinException, pinRedirect, pinSweep}, traceMapNames...)
+}
+
+// clearTrace removes all pins. Under the lock.
 func clearTrace(dir string) error {
-	for _, name := range append([]string{pinException, pinRedirect, pinSweep}, traceMapNames...) {
+	for _, name := range tracePins() {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -230,14 +270,15 @@ func clearTrace(dir string) error {
 	return nil
 }
 
-// removeTrace removes the directory with all pins in it. Under its lock, which
-// those who wait for it find removed.
+// removeTrace removes all pins, and the directory if there is nothing else in it.
+// Under its lock, which those who wait for it find removed.
 func removeTrace(dir string) error {
 	if err := clearTrace(dir); err != nil {
 		return err
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	err := unix.Rmdir(dir)
+	if err != nil && err != unix.ENOENT && err != unix.ENOTEMPTY {
+		return &os.PathError{Op: "remove", Path: dir, Err: err}
 	}
 	return nil
 }
@@ -249,7 +290,7 @@ func (s *state) traceOff() error {
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	unlock, err := (&state{dir: dir}).lock()
+	unlock, err := s.lockTrace()
 	if err != nil {
 		return err
 	}
@@ -322,7 +363,10 @@ func openTrace(dir string) (maps map[string]*ebpf.Map, err error) {
 		m, err := ebpf.LoadPinnedMap(filepath.Join(dir, name), nil)
 		if err == nil {
 			maps[name] = m
-			continue
+			if m.ValueSize() == traceSizes[name] {
+				continue
+			}
+			err = errors.New("another version of this program has pinned it: clean up first")
 		}
 		for _, m := range maps {
 			m.Close()
@@ -330,7 +374,7 @@ func openTrace(dir string) (maps map[string]*ebpf.Map, err error) {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("open exception counters: %w", err)
+		return nil, fmt.Errorf("open %s: %w", filepath.Join(dir, name), err)
 	}
 	return maps, nil
 }
