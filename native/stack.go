@@ -58,6 +58,9 @@ func (c *Control) commit(ctx context.Context, ifindex uint32, change func(t *txn
 	if err := c.traceOn(); err != nil {
 		return err
 	}
+	if err := c.traceDev(ifindex); err != nil {
+		return err
+	}
 	var t txn
 	defer t.close()
 	err := change(&t)
