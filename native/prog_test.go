@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -293,17 +292,4 @@ func TestQueues(t *testing.T) {
 	b.must(b.del(all))
 	b.must(b.del(0))
 	b.want("")
-}
-
-func TestTidyRoot(t *testing.T) {
-	b := newBed(t)
-	b.must(b.set(change{prog: "pass", queue: all}))
-	b.must(b.del(all))
-	if got := b.pins(b.c.state.root); !slices.Equal(got, []string{traceName}) {
-		t.Errorf("bpffs has %v", got)
-	}
-	want := slices.Sorted(slices.Values(append(tracePins(), traitsPin)))
-	if got := b.pins(filepath.Join(b.c.state.root, traceName)); !slices.Equal(got, want) {
-		t.Errorf("bpffs has %v", got)
-	}
 }

@@ -46,12 +46,6 @@ func (c *Control) progUpdate(ctx context.Context, k *family.ProgKey, v *family.P
 	if err := ch.check(); err != nil {
 		return err
 	}
-	// Where traits are not to be had, the kernel refuses in its own words.
-	traits, _ := c.traitsOf(id)
-	switch traits[id].attach {
-	case uint32(ebpf.AttachXDPDevMap), uint32(ebpf.AttachXDPCPUMap):
-		return refuse(syscall.EINVAL, "", "the program is for an entry of a devmap or cpumap, not for a netdev")
-	}
 	return c.untilSettled(ctx, func() error { return c.progPut(ctx, k.Ifindex, *ch) })
 }
 
@@ -107,7 +101,7 @@ func (c *Control) progPut(ctx context.Context, ifindex uint32, ch progChange) er
 	if err := c.progCheck(ctx, d, a, &ch); err != nil {
 		return err
 	}
-	return c.commit(ctx, d.index, func(t *txn) error { return c.stackSet(t, d, a, &ch) })
+	return c.commit(ctx, d.index, func(t *txn) error { return c.explain(c.stackSet(t, d, a, &ch), a, &ch) })
 }
 
 // progCheck looks whether the netdev can have the program.
@@ -130,7 +124,7 @@ func (c *Control) progCheck(ctx context.Context, d *netdev, a *attachment, ch *p
 	}
 	wanted := ch.mode
 	if a != nil {
-		if err := c.checkLink(ch, a); err != nil {
+		if err := ch.checkLink(a); err != nil {
 			return err
 		}
 		wanted = a.mode
@@ -170,7 +164,7 @@ func (ch *progChange) checkQueue(d *netdev) error {
 }
 
 // checkLink looks whether the program can be put into the link, where another is.
-func (c *Control) checkLink(ch *progChange, a *attachment) error {
+func (ch *progChange) checkLink(a *attachment) error {
 	if a.lost && ch.queue != family.QueueAll {
 		return refuse(syscall.EBUSY, "",
 			"somebody else put program %d into the link: attach one to the whole netdev first", a.top)
@@ -179,13 +173,36 @@ func (c *Control) checkLink(ch *progChange, a *attachment) error {
 		return refuse(syscall.EINVAL, "",
 			"program %d is attached in %s mode, which a replace cannot change: detach it first", a.top, a.mode)
 	}
-	traits, _ := c.traitsOf(a.top, ch.id)
-	cur, known := traits[a.top]
-	if known && cur.attach != traits[ch.id].attach {
-		return refuse(syscall.EINVAL, "",
-			"program %d was loaded with another expected attach type: detach it first", a.top)
-	}
 	return nil
+}
+
+// explain finds the cause of a refusal that the kernel does not tell from others:
+// what a program is for. To look at it first would cost every change.
+func (c *Control) explain(err error, a *attachment, ch *progChange) error {
+	if err == errChanged || errnoOf(err) != syscall.EINVAL {
+		return err
+	}
+	top := uint32(0)
+	if a != nil {
+		top = a.top
+	}
+	traits, traitsErr := c.traitsOf(ch.id, top)
+	if traitsErr != nil {
+		return err // the kernel's own word has to do
+	}
+	is := traits[ch.id]
+	switch is.attach {
+	case uint32(ebpf.AttachXDPDevMap), uint32(ebpf.AttachXDPCPUMap):
+		return refuse(syscall.EINVAL, "", "the program is for an entry of a devmap or cpumap, not for a netdev")
+	}
+	if cur, known := traits[top]; known && cur.attach != is.attach {
+		return anotherType(top)
+	}
+	return err
+}
+
+func anotherType(prog uint32) error {
+	return refuse(syscall.EINVAL, "", "program %d was loaded with another expected attach type: detach it first", prog)
 }
 
 // foreignLink finds the link by which somebody else has attached a program to a

@@ -46,26 +46,32 @@ func checkAlone(p *progTraits) error {
 	return refuse(syscall.EOPNOTSUPP, "", "program %d cannot be that of an RX queue: it is bound to a device", p.id)
 }
 
-// sharing reads the traits of a program that is to share a netdev, and of the one
-// that it is to share it with, if that is not 0.
-func (c *Control) sharing(prog, with uint32) (p, other *progTraits, err error) {
-	all, err := c.traitsOf(prog, with)
+// sharing reads the traits of the program that is to share a netdev, and of the one
+// in the link, which are of the same expected attach type; nil if there is none.
+func (c *Control) sharing(a *attachment, ch *progChange) (p, top *progTraits, err error) {
+	ids := []uint32{ch.id}
+	if a != nil {
+		ids = append(ids, a.top)
+	}
+	all, err := c.traitsOf(ids...)
 	if err != nil {
 		return nil, nil, refuse(syscall.EOPNOTSUPP, "",
 			"the kernel does not tell whether programs can share the netdev by RX queue: %v", err)
 	}
-	find := func(id uint32) *progTraits {
+	for _, id := range ids {
 		t, ok := all[id]
 		if !ok {
-			return nil
+			return nil, nil, errChanged
 		}
-		return &t
+		p, top = top, &t
 	}
-	p, other = find(prog), find(with)
-	if p == nil || with != 0 && other == nil {
-		return nil, nil, errChanged
+	if a == nil {
+		return top, nil, nil
 	}
-	return p, other, nil
+	if p.attach != top.attach {
+		return nil, nil, anotherType(top.id)
+	}
+	return p, top, nil
 }
 
 // slotOf is where in the array of the dispatcher the program of a queue is, or
@@ -102,7 +108,7 @@ func slotDelete(array *ebpf.Map, slot uint32) error {
 
 // slotSet adds to, or replaces in, what the dispatcher calls.
 func (c *Control) slotSet(t *txn, d *netdev, a *attachment, ch *progChange) error {
-	p, dispatcher, err := c.sharing(ch.id, a.top)
+	p, dispatcher, err := c.sharing(a, ch)
 	if err != nil {
 		return err
 	}
@@ -145,19 +151,19 @@ func (a *attachment) slotEmpty(t *txn, queue uint32) error {
 // queueFirst gives a netdev its first program of a queue: a dispatcher comes to
 // it.
 func (c *Control) queueFirst(t *txn, d *netdev, a *attachment, ch *progChange) error {
-	whole := uint32(0)
-	if a != nil {
-		whole = a.prog
-	}
-	p, other, err := c.sharing(ch.id, whole)
+	p, top, err := c.sharing(a, ch)
 	if err != nil {
 		return err
 	}
 	if err := checkAlone(p); err != nil {
 		return err
 	}
-	if other != nil {
-		if err := checkPair(p, other); err != nil {
+	whole := uint32(0)
+	if a != nil {
+		whole = a.prog // or there is a placeholder
+	}
+	if whole != 0 {
+		if err := checkPair(p, top); err != nil {
 			return err
 		}
 	}
