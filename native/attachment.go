@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
 )
@@ -30,14 +30,14 @@ const (
 // attachment is our link on a netdev, and what there is in it.
 type attachment struct {
 	dir  string
-	link link.Link
+	link int    // file descriptor of it
 	id   uint32 // of the link
 	top  uint32 // the program in it
 	mode family.Mode
 
-	prog   uint32    // program of the whole netdev, or 0
-	array  *ebpf.Map // of the dispatcher, if that is the program in the link, or nil
-	queues []uint32  // programs of the RX queues that the netdev was made with, or 0
+	prog   uint32   // program of the whole netdev, or 0
+	array  int      // fd of the program array, if a dispatcher is in the link, or 0
+	queues []uint32 // programs of the RX queues that the netdev was made with, or 0
 
 	// spare is the placeholder that the netdev keeps, or 0. It is in the
 	// link if there is nothing else.
@@ -52,13 +52,11 @@ func (a *attachment) close() {
 	if a == nil {
 		return
 	}
-	if a.link != nil {
-		a.link.Close()
+	for _, fd := range []int{a.link, a.array, int(a.books)} {
+		if fd > 0 {
+			unix.Close(fd)
+		}
 	}
-	if a.array != nil {
-		a.array.Close()
-	}
-	a.books.close()
 }
 
 // progOf is the program that a queue has been given, or the whole netdev; 0 for
@@ -94,11 +92,11 @@ var errChanged = errors.New("the programs are changing")
 // may be wrong while there is a change; attachmentOf is not.
 func (c *Control) readAttachment(d *netdev) (a *attachment, err error) {
 	dir := c.state.dev(d.index)
-	l, info, err := openLink(dir)
-	if l == nil || err != nil {
+	fd, info, err := openLink(dir)
+	if fd < 0 || err != nil {
 		return nil, err
 	}
-	a = &attachment{dir: dir, link: l, id: uint32(info.ID), top: uint32(info.Program)}
+	a = &attachment{dir: dir, link: fd, id: info.id, top: info.prog}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -107,39 +105,36 @@ func (c *Control) readAttachment(d *netdev) (a *attachment, err error) {
 	}()
 	out, err := isOut(filepath.Join(dir, beaconDev))
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	if out || info.XDP().Ifindex != d.index {
+	if out || info.ifindex != d.index {
 		a.close()
 		return nil, nil
 	}
 	mode, id := d.xdp.host()
 	if id != a.top {
-		return nil, errChanged
+		return a, errChanged
 	}
 	a.mode = mode
 	return a, a.read()
 }
 
-// openLink opens the link in the directory of a netdev; it may be dead. It is nil
-// if there is none.
-func openLink(dir string) (link.Link, *link.Info, error) {
+// openLink opens the link in the directory of a netdev; it may be dead. The fd is
+// negative if there is none.
+func openLink(dir string) (fd int, info *linkInfo, err error) {
 	path := filepath.Join(dir, pinLink)
-	l, err := link.LoadPinnedLink(path, nil)
+	fd, err = objGet(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
+		return -1, nil, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return -1, nil, err
 	}
-	info, err := l.Info()
-	if err == nil && info.XDP() == nil {
-		err = fmt.Errorf("%s is no XDP link", path)
+	if info, err = linkInfoOf(fd); err != nil {
+		unix.Close(fd)
+		return -1, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	return l, info, nil
+	return fd, info, nil
 }
 
 // read finds out what the program in the link is.
@@ -150,14 +145,14 @@ func (a *attachment) read() (err error) {
 	if a.spare, err = a.readSpare(); err != nil {
 		return err
 	}
-	a.array, err = ebpf.LoadPinnedMap(a.queuesPin(a.top), nil)
+	fd, err := objGet(a.queuesPin(a.top))
 	switch {
 	case err == nil:
+		a.array = fd
 		return a.readQueues()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	a.array = nil
 	if a.isPlaceholder() {
 		return nil
 	}
@@ -182,15 +177,15 @@ func (a *attachment) readSpare() (uint32, error) {
 
 // pinnedProg is the id of a pinned program, 0 if there is none.
 func pinnedProg(path string) (uint32, error) {
-	p, err := ebpf.LoadPinnedProgram(path, nil)
+	fd, err := objGet(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	defer p.Close()
-	info, err := progInfoOf(p.FD())
+	defer unix.Close(fd)
+	info, err := progInfoOf(fd)
 	if err != nil {
 		return 0, err
 	}
@@ -200,20 +195,18 @@ func pinnedProg(path string) (uint32, error) {
 // readQueues reads the program array, in which the program of the whole netdev
 // comes after those of the queues.
 func (a *attachment) readQueues() error {
-	a.queues = make([]uint32, a.array.MaxEntries()-1)
-	for i := range a.array.MaxEntries() {
-		var id uint32
-		err := a.array.Lookup(i, &id)
-		switch {
-		case errors.Is(err, ebpf.ErrKeyNotExist):
-		case err != nil:
+	var info mapInfo
+	if err := objInfo(a.array, unsafe.Pointer(&info), unsafe.Sizeof(info)); err != nil {
+		return err
+	}
+	slots := make([]uint32, info.maxEntries)
+	for i := range slots {
+		if _, err := mapGet(a.array, uint32(i), &slots[i]); err != nil {
 			return err
-		case i < uint32(len(a.queues)):
-			a.queues[i] = id
-		default:
-			a.prog = id
 		}
 	}
+	n := len(slots) - 1
+	a.queues, a.prog = slots[:n], slots[n]
 	return nil
 }
 
@@ -226,55 +219,55 @@ const retries = 100
 // no change is under way.
 //
 // Refuses with ENOENT if there is no such netdev.
-func (c *Control) attachmentOf(ifindex uint32) (d *netdev, a *attachment, err error) {
-	read := func() error {
-		if d, err = c.netdev(ifindex); err == nil {
-			a, err = c.readAttachment(d)
-		}
-		return err
+func (c *Control) attachmentOf(ifindex uint32) (*netdev, *attachment, error) {
+	d, err := c.netdev(ifindex)
+	if err != nil {
+		return nil, nil, err
 	}
-	err = read()
-	if _, id := hostOf(d); err == nil && (id == 0 || a != nil && !a.lost) {
+	return c.attachmentOn(d)
+}
+
+// attachmentOn is attachmentOf for a netdev that has been read just now. It reads it
+// again if need be.
+func (c *Control) attachmentOn(d *netdev) (*netdev, *attachment, error) {
+	a, err := c.readAttachment(d)
+	if _, id := d.xdp.host(); err == nil && (id == 0 || a != nil && !a.lost) {
 		return d, a, nil
 	}
 	if err != nil && err != errChanged {
 		return nil, nil, err
 	}
 	a.close()
-	err = c.state.settled(func() error {
-		err := read()
-		for i := 0; i < retries && err == errChanged; i++ {
-			err = read()
+	err = c.state.settled(func() (err error) {
+		for range retries {
+			if d, err = c.netdev(d.index); err != nil {
+				return err
+			}
+			if a, err = c.readAttachment(d); err != errChanged {
+				return err
+			}
 		}
 		return err
 	})
 	return d, a, err
 }
 
-func hostOf(d *netdev) (family.Mode, uint32) {
-	if d == nil {
-		return 0, 0
-	}
-	return d.xdp.host()
-}
-
 // sweep removes from the directory of a netdev what does not go with the program
 // that is in the link: what an interrupted change leaves, and what a change has
 // put aside.
 func sweep(dir string) error {
-	l, info, err := openLink(dir)
+	fd, info, err := openLink(dir)
 	if err != nil {
 		return err
 	}
-	if l == nil {
+	if fd < 0 {
 		return dropLink(dir)
 	}
-	defer l.Close()
-	if info.XDP().Ifindex == 0 {
-		return dropLink(dir)
-	}
-	a := &attachment{dir: dir, top: uint32(info.Program)}
+	a := &attachment{dir: dir, link: fd, top: info.prog}
 	defer a.close()
+	if info.ifindex == 0 {
+		return dropLink(dir)
+	}
 	if err := a.read(); err != nil {
 		return err
 	}
@@ -360,13 +353,13 @@ func dropProgs(dir string) (removed []string, err error) {
 			removed = append(removed, filepath.Join(dir, name))
 		}
 	}
-	l, _, err := openLink(dir)
+	fd, _, err := openLink(dir)
 	if err != nil {
 		return nil, err
 	}
-	if l != nil {
-		defer l.Close()
-		if err := detach(l); err != nil {
+	if fd >= 0 {
+		defer unix.Close(fd)
+		if err := linkDetach(fd); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -48,20 +49,17 @@ func makeBeacon(path string, ifindex uint32) error {
 
 // isOut tells whether there is a beacon that says that its netdev is gone.
 func isOut(path string) (bool, error) {
-	m, err := ebpf.LoadPinnedMap(path, nil)
+	fd, err := objGet(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer m.Close()
+	defer unix.Close(fd)
 	var ifindex uint32
-	err = m.Lookup(uint32(0), &ifindex)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return true, nil
-	}
-	return false, err
+	is, err := mapGet(fd, uint32(0), &ifindex)
+	return !is, err
 }
 
 // claimDev makes the directory of a netdev, with a beacon.
@@ -103,20 +101,22 @@ func (c *Control) collect() error {
 	if err := c.collectNetNS(); err != nil {
 		return err
 	}
-	devs, err := c.state.devs()
+	list, err := os.ReadDir(c.state.dir)
 	if err != nil {
 		return err
 	}
-	for _, ifindex := range devs {
-		dir := c.state.dev(ifindex)
-		out, err := isOut(filepath.Join(dir, beaconDev))
-		if err != nil {
-			return err
+	for _, e := range list {
+		ifindex, interrupted := strings.CutPrefix(e.Name(), changing)
+		dir := filepath.Join(c.state.dir, ifindex)
+		if _, err := strconv.ParseUint(ifindex, 10, 32); err != nil {
+			continue
 		}
-		if out {
+		if interrupted {
+			err = errors.Join(sweepDev(dir), rmdir(filepath.Join(c.state.dir, e.Name())))
+		} else if out, outErr := isOut(filepath.Join(dir, beaconDev)); out {
 			_, err = removeDev(dir)
 		} else {
-			err = errors.Join(sweep(dir), leaveDev(dir))
+			err = outErr
 		}
 		if err != nil {
 			return err
@@ -124,6 +124,33 @@ func (c *Control) collect() error {
 	}
 	return nil
 }
+
+// changing begins the name of the directory, beside that of a netdev, which is
+// there while a change of its programs is under way, or was interrupted.
+const changing = "changing-"
+
+// changeDev runs f, which changes the programs of a netdev, and sweeps before and
+// after.
+func (c *Control) changeDev(ifindex uint32, f func() error) error {
+	dir := c.state.dev(ifindex)
+	mark := filepath.Join(c.state.dir, changing+filepath.Base(dir))
+	if err := mkdir(mark); err != nil {
+		return err
+	}
+	step("mark")
+	if err := sweepDev(dir); err != nil {
+		return err
+	}
+	err := f()
+	if swept := errors.Join(sweepDev(dir), rmdir(mark)); err == nil {
+		err = swept
+	}
+	step("unmark")
+	return err
+}
+
+// sweepDev sweeps the directory of a netdev, and removes it if nothing is left.
+func sweepDev(dir string) error { return errors.Join(sweep(dir), leaveDev(dir)) }
 
 // collectNetNS removes what is kept of other network namespaces that are gone.
 func (c *Control) collectNetNS() error {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
 )
@@ -32,23 +33,26 @@ type required struct {
 	Actions    uint64
 }
 
-// books is the open map.
-type books struct{ m *ebpf.Map }
+// books is the open map; none if it is 0.
+type books int
 
-// openBooks opens the books of a netdev; they are empty if there are none.
+// openBooks opens the books of a netdev; there are none if nothing was written.
 func openBooks(dir string) (books, error) {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(dir, booksName), nil)
+	fd, err := objGet(filepath.Join(dir, booksName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return books{}, nil
+		return 0, nil
 	}
-	return books{m}, err
+	if err != nil {
+		return 0, err
+	}
+	return books(fd), nil
 }
 
 // makeBooks opens the books of a netdev that was made with n RX queues, or makes
 // them.
 func makeBooks(dir string, n uint32) (books, error) {
 	b, err := openBooks(dir)
-	if err != nil || b.m != nil {
+	if err != nil || b != 0 {
 		return b, err
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{
@@ -58,74 +62,58 @@ func makeBooks(dir string, n uint32) (books, error) {
 		Flags:      bpfFNoPrealloc,
 	})
 	if err != nil {
-		return books{}, err
+		return 0, err
 	}
+	defer m.Close()
 	if err := m.Pin(filepath.Join(dir, booksName)); err != nil {
-		return books{}, errors.Join(err, m.Close())
+		return 0, err
 	}
 	step("pin books")
-	return books{m}, nil
+	return openBooks(dir)
 }
 
 const bpfFNoPrealloc = 1
 
-func (b books) close() error {
-	if b.m == nil {
+// Close closes the map.
+func (b books) Close() error {
+	if b == 0 {
 		return nil
 	}
-	return b.m.Close()
+	return unix.Close(int(b))
 }
 
 // get reads what is written of a program.
 func (b books) get(prog, queue uint32) (r required, is bool, err error) {
-	if b.m == nil {
+	if b == 0 {
 		return r, false, nil
 	}
-	err = b.m.Lookup(bookKey{prog, queue}, &r)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return r, false, nil
-	}
-	return r, err == nil, err
+	is, err = mapGet(int(b), bookKey{prog, queue}, &r)
+	return r, is, err
 }
 
 func (b books) put(prog, queue uint32, r *required) error {
-	if err := b.m.Put(bookKey{prog, queue}, r); err != nil {
-		return err
-	}
+	err := mapPut(int(b), bookKey{prog, queue}, *r)
 	step("write books")
-	return nil
-}
-
-func (b books) del(prog, queue uint32) error {
-	err := b.m.Delete(bookKey{prog, queue})
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return err
-	}
-	step("strike from books")
-	return nil
+	return err
 }
 
 // keep strikes out all that keep does not want.
 func (b books) keep(keep func(bookKey) bool) error {
-	if b.m == nil {
+	if b == 0 {
 		return nil
 	}
-	var k bookKey
-	var r required
-	var out []bookKey
-	entries := b.m.Iterate()
-	for entries.Next(&k, &r) {
-		if !keep(k) {
-			out = append(out, k)
-		}
-	}
-	if err := entries.Err(); err != nil {
+	keys, err := mapKeys[bookKey](int(b))
+	if err != nil {
 		return err
 	}
-	for _, k := range out {
-		if err := b.del(k.ProgID, k.Queue); err != nil {
+	for _, k := range keys {
+		if keep(k) {
+			continue
+		}
+		if err := mapDelete(int(b), k); err != nil {
 			return err
 		}
+		step("strike from books")
 	}
 	return nil
 }

@@ -37,6 +37,14 @@ func (c *Control) placeholderID(ifindex uint32) (uint32, error) {
 // Refuses with ENODEV if there is no such netdev, with EBUSY if a program is on it
 // that is somebody else's, or in generic mode.
 func (c *Control) placeholderOn(ctx context.Context, ifindex uint32) (progID uint32, err error) {
+	err = c.changeDev(ifindex, func() (err error) {
+		progID, err = c.placeholderSet(ctx, ifindex)
+		return err
+	})
+	return progID, err
+}
+
+func (c *Control) placeholderSet(ctx context.Context, ifindex uint32) (progID uint32, err error) {
 	d, a, err := c.attachmentOf(ifindex)
 	if err != nil {
 		return 0, noDevice(err)
@@ -93,6 +101,10 @@ func (c *Control) placeholderPin(d *netdev, prog *ebpf.Program, name string) err
 // placeholderOff undoes placeholderOn. It is called under the lock. It does nothing
 // if there is no placeholder, or no such netdev.
 func (c *Control) placeholderOff(ctx context.Context, ifindex uint32) error {
+	return c.changeDev(ifindex, func() error { return c.placeholderUnset(ctx, ifindex) })
+}
+
+func (c *Control) placeholderUnset(ctx context.Context, ifindex uint32) error {
 	dir := c.state.dev(ifindex)
 	_, a, err := c.attachmentOf(ifindex)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -100,7 +112,7 @@ func (c *Control) placeholderOff(ctx context.Context, ifindex uint32) error {
 	}
 	defer a.close()
 	if a == nil || !a.isPlaceholder() {
-		return errors.Join(unpin(filepath.Join(dir, pinPlaceholder)), leaveDev(dir))
+		return unpin(filepath.Join(dir, pinPlaceholder))
 	}
 	return c.commit(ctx, ifindex, func(*txn) error {
 		// So that nothing is kept when it has been detached.
@@ -109,6 +121,6 @@ func (c *Control) placeholderOff(ctx context.Context, ifindex uint32) error {
 			return err
 		}
 		step("rename placeholder")
-		return detach(a.link)
+		return linkDetach(a.link)
 	})
 }

@@ -35,7 +35,7 @@ func (c *Control) progKeys(_ context.Context, filter *family.ProgKey) ([]family.
 		if filter != nil && filter.Ifindex != d.index || d.xdp == (netdevXDP{}) {
 			continue
 		}
-		d, a, err := c.attachmentOf(d.index)
+		d, a, err := c.attachmentOn(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -57,7 +57,7 @@ func (a *attachment) keys(keys []family.ProgKey, d *netdev) []family.ProgKey {
 			}
 		}
 	}
-	if d.xdp == (netdevXDP{}) || a != nil && a.array != nil && a.prog == 0 {
+	if d.xdp == (netdevXDP{}) || a != nil && a.array != 0 && a.prog == 0 {
 		return keys
 	}
 	return append(keys, family.ProgKey{Ifindex: d.index, Queue: family.QueueAll})
@@ -171,7 +171,7 @@ func (a *attachment) fill(d *netdev, queue uint32, v *family.Prog) error {
 	if a.lost {
 		return nil
 	}
-	if a.array != nil {
+	if a.array != 0 {
 		v.SetDispatcherProgID(a.top)
 	}
 	r, _, err := a.books.get(v.ProgID, queue)
@@ -194,33 +194,68 @@ func (a *attachment) fill(d *netdev, queue uint32, v *family.Prog) error {
 	return nil
 }
 
-// snapshotProgs reads all programs. It is made to be called often: what it asks
-// for every netdev is one dump, and the rest only for those that have a program.
+// snapshotProgs reads all programs. It is made to be called often: it asks the
+// kernel for all netdevs at once, and on for those that have a program.
 func (c *Control) snapshotProgs(ctx context.Context) (map[family.ProgKey]family.Prog, error) {
 	all := make(map[family.ProgKey]family.Prog)
 	err := c.inNetNS(func() error {
-		keys, err := c.progKeys(ctx, nil)
+		devs, err := c.netdevs()
 		if err != nil {
 			return err
 		}
-		for i := range keys {
-			var v family.Prog
-			err := c.progLookup(ctx, &keys[i], &v)
-			if errors.Is(err, fs.ErrNotExist) {
+		for _, d := range devs {
+			if d.xdp == (netdevXDP{}) {
 				continue
 			}
-			if err != nil {
+			if err := c.snapshotDev(d, all); err != nil {
 				return err
 			}
-			all[keys[i]] = v
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	return all, err
 }
 
+// snapshotDev reads the programs of a netdev into all.
+func (c *Control) snapshotDev(d *netdev, all map[family.ProgKey]family.Prog) (err error) {
+	for range retries {
+		var a *attachment
+		if d, a, err = c.attachmentOn(d); err == nil {
+			err = c.snapshotKeys(d, a, all)
+			a.close()
+		}
+		if err != errChanged {
+			break
+		}
+		if d, err = c.netdev(d.index); err != nil {
+			break
+		}
+		err = errChanged
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it has gone
+	}
+	return err
+}
+
+func (c *Control) snapshotKeys(d *netdev, a *attachment, all map[family.ProgKey]family.Prog) error {
+	for _, k := range a.keys(nil, d) {
+		var v family.Prog
+		if err := c.progFill(d, a, k.Queue, &v); err != nil {
+			return err
+		}
+		all[k] = v
+	}
+	return nil
+}
+
 func (c *Control) progDelete(ctx context.Context, k *family.ProgKey) error {
-	return c.untilSettled(ctx, func() error { return c.progTake(ctx, k) })
+	return c.changeDev(k.Ifindex, func() error {
+		return c.untilSettled(ctx, func() error { return c.progTake(ctx, k) })
+	})
 }
 
 // progTake is progDelete, but for errChanged.

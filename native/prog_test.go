@@ -264,7 +264,6 @@ func (b *bed) want2(state string) {
 	}
 }
 
-
 func TestQueues(t *testing.T) {
 	b := newBed(t)
 	const q0, q3 = "/native/module/dispatched/active", "/native/module/dispatched"

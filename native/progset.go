@@ -46,7 +46,9 @@ func (c *Control) progUpdate(ctx context.Context, k *family.ProgKey, v *family.P
 	if err := ch.check(); err != nil {
 		return err
 	}
-	return c.untilSettled(ctx, func() error { return c.progPut(ctx, k.Ifindex, *ch) })
+	return c.changeDev(k.Ifindex, func() error {
+		return c.untilSettled(ctx, func() error { return c.progPut(ctx, k.Ifindex, *ch) })
+	})
 }
 
 // progByFD opens the XDP program that a file descriptor of this process refers to.

@@ -3,7 +3,6 @@
 package native
 
 import (
-	"errors"
 	"syscall"
 
 	"github.com/cilium/ebpf"
@@ -49,29 +48,30 @@ func checkAlone(p *progTraits) error {
 // sharing reads the traits of the program that is to share a netdev, and of the one
 // in the link, which are of the same expected attach type; nil if there is none.
 func (c *Control) sharing(a *attachment, ch *progChange) (p, top *progTraits, err error) {
-	ids := []uint32{ch.id}
+	link := uint32(0)
 	if a != nil {
-		ids = append(ids, a.top)
+		link = a.top
 	}
-	all, err := c.traitsOf(ids...)
+	all, err := c.traitsOf(ch.id, link)
 	if err != nil {
 		return nil, nil, refuse(syscall.EOPNOTSUPP, "",
 			"the kernel does not tell whether programs can share the netdev by RX queue: %v", err)
 	}
-	for _, id := range ids {
-		t, ok := all[id]
-		if !ok {
-			return nil, nil, errChanged
-		}
-		p, top = top, &t
+	mine, ok := all[ch.id]
+	if !ok {
+		return nil, nil, errChanged
 	}
-	if a == nil {
-		return top, nil, nil
+	if link == 0 {
+		return &mine, nil, nil
 	}
-	if p.attach != top.attach {
-		return nil, nil, anotherType(top.id)
+	other, ok := all[link]
+	switch {
+	case !ok:
+		return nil, nil, errChanged
+	case mine.attach != other.attach:
+		return nil, nil, anotherType(link)
 	}
-	return p, top, nil
+	return &mine, &other, nil
 }
 
 // slotOf is where in the array of the dispatcher the program of a queue is, or
@@ -85,8 +85,8 @@ func (a *attachment) slotOf(queue uint32) uint32 {
 
 // slotPut enters a program into the array of a dispatcher. A frame sees the
 // program before or the one after.
-func slotPut(array *ebpf.Map, slot uint32, prog *ebpf.Program) error {
-	err := array.Put(slot, prog)
+func slotPut(array int, slot uint32, prog *ebpf.Program) error {
+	err := mapPut(array, slot, uint32(prog.FD()))
 	switch {
 	case err == nil:
 		step("set slot")
@@ -97,9 +97,8 @@ func slotPut(array *ebpf.Map, slot uint32, prog *ebpf.Program) error {
 	return refused(err, "the program cannot be entered into the dispatcher")
 }
 
-func slotDelete(array *ebpf.Map, slot uint32) error {
-	err := array.Delete(slot)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+func slotDelete(array int, slot uint32) error {
+	if err := mapDelete(array, slot); err != nil {
 		return refused(err, "the program cannot be taken out of the dispatcher")
 	}
 	step("empty slot")
@@ -177,7 +176,7 @@ func (c *Control) queueFirst(t *txn, d *netdev, a *attachment, ch *progChange) e
 			return err
 		}
 		t.hold(prog)
-		if err := slotPut(array, d.maxRX, prog); err != nil {
+		if err := slotPut(array.FD(), d.maxRX, prog); err != nil {
 			return err
 		}
 	}
@@ -213,7 +212,7 @@ func makeDispatcher(t *txn, n, queue uint32, prog *ebpf.Program, like *progTrait
 	}
 	t.hold(array)
 	// First, since it decides what else the array takes.
-	if err := slotPut(array, queue, prog); err != nil {
+	if err := slotPut(array.FD(), queue, prog); err != nil {
 		return nil, nil, err
 	}
 	dispatcher, err := loadDispatcher(array, n, like)

@@ -76,10 +76,6 @@ func (c *Control) commit(ctx context.Context, ifindex uint32, change func(t *txn
 			err = joined(err, t.fail(), c.meterFollow(ctx, ifindex))
 		}
 	}
-	dir := c.state.dev(ifindex)
-	if swept := errors.Join(sweep(dir), leaveDev(dir)); err == nil {
-		err = swept
-	}
 	return err
 }
 
@@ -170,7 +166,7 @@ func (c *Control) attach(t *txn, d *netdev, prog *ebpf.Program, wanted family.Mo
 		return c.attachRefused(d, wanted, err)
 	}
 	t.hold(l)
-	t.onFail(func() error { return detach(l) })
+	t.onFail(l.Detach)
 	step("create link")
 	// Another netdev may have the ifindex by now, which was not looked at.
 	if out, err := isOut(filepath.Join(dir, beaconDev)); err != nil {
@@ -183,16 +179,6 @@ func (c *Control) attach(t *txn, d *netdev, prog *ebpf.Program, wanted family.Mo
 	}
 	step("pin link")
 	return nil
-}
-
-func detach(l link.Link) error {
-	d, ok := l.(interface{ Detach() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	err := d.Detach()
-	step("detach link")
-	return err
 }
 
 // replace puts another program into the link.
@@ -216,24 +202,18 @@ func (a *attachment) replace(t *txn, prog *ebpf.Program) error {
 }
 
 func (a *attachment) update(prog, old *ebpf.Program) error {
-	l, ok := a.link.(interface {
-		UpdateArgs(link.RawLinkUpdateOptions) error
-	})
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	err := l.UpdateArgs(link.RawLinkUpdateOptions{New: prog, Old: old, Flags: unix.BPF_F_REPLACE})
+	err := linkUpdate(a.link, prog.FD(), old.FD())
 	if err == nil {
 		step("update link")
 		return nil
 	}
-	info, infoErr := a.link.Info()
-	if infoErr != nil {
-		return infoErr
-	}
 	// The core says so with these, but drivers may, too.
 	if errno := errnoOf(err); errno == syscall.EPERM || errno == syscall.ENOLINK {
-		if info.XDP().Ifindex == 0 || uint32(info.Program) != a.top {
+		info, err := linkInfoOf(a.link)
+		if err != nil {
+			return err
+		}
+		if info.ifindex == 0 || info.prog != a.top {
 			return errChanged
 		}
 	}
@@ -250,7 +230,7 @@ func (c *Control) enter(t *txn, d *netdev, prog, queue uint32, r *required) erro
 	if err != nil {
 		return err
 	}
-	t.hold(b.m)
+	t.hold(b)
 	old, was, err := b.get(prog, queue)
 	if err != nil {
 		return err
@@ -265,7 +245,7 @@ func (c *Control) enter(t *txn, d *netdev, prog, queue uint32, r *required) erro
 // checked.
 func (c *Control) stackSet(t *txn, d *netdev, a *attachment, ch *progChange) error {
 	switch {
-	case a != nil && a.array != nil:
+	case a != nil && a.array != 0:
 		return c.slotSet(t, d, a, ch)
 	case ch.queue != family.QueueAll:
 		return c.queueFirst(t, d, a, ch)
@@ -281,7 +261,7 @@ func (c *Control) stackSet(t *txn, d *netdev, a *attachment, ch *progChange) err
 
 // stackDel takes away the program of a netdev or of an RX queue.
 func (c *Control) stackDel(t *txn, a *attachment, queue uint32) error {
-	if a.array != nil && (queue == family.QueueAll || a.used() > 1) {
+	if a.array != 0 && (queue == family.QueueAll || a.used() > 1) {
 		return a.slotEmpty(t, queue)
 	}
 	rest := a.spare
@@ -289,7 +269,7 @@ func (c *Control) stackDel(t *txn, a *attachment, queue uint32) error {
 		rest = a.prog
 	}
 	if rest == 0 {
-		return detach(a.link)
+		return linkDetach(a.link)
 	}
 	prog, err := ebpf.NewProgramFromID(ebpf.ProgramID(rest))
 	if err != nil {
