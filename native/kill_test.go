@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -269,14 +270,17 @@ func TestKillTwo(t *testing.T) {
 	t.Log(fmt.Sprint(seen))
 }
 
-// full is state with what the placeholder is that is kept.
+// full is state with whether a placeholder is kept, on the netdev or aside.
 func (b *bed) full() string {
 	s := b.state()
 	b.must(b.c.inNetNS(func() error {
 		_, a, err := b.c.attachmentOf(b.dev)
 		defer a.close()
-		if err == nil && a != nil && a.spare != 0 {
+		if a != nil && a.spare != 0 {
 			s += " spare"
+		}
+		if _, err := os.Stat(filepath.Join(b.c.state.dev(b.dev), pinPlaceholder)); err == nil && a == nil {
+			s += " kept"
 		}
 		return err
 	}))

@@ -4,6 +4,7 @@ package native
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -189,7 +190,11 @@ func TestTogether(t *testing.T) {
 				v.SetFD(uint32(prog.FD))
 				k := b.key([]uint32{all, 0, 1}[n%3])
 				errs <- c.Prog().Update(t.Context(), k, &v, family.UpdateAny)
-				errs <- c.Prog().Lookup(t.Context(), k, &v)
+				if err := c.Prog().Lookup(t.Context(), k, &v); err != nil {
+					errs <- err
+				} else if v.Owner != family.OwnerModule {
+					errs <- fmt.Errorf("owner %v", v.Owner)
+				}
 				if err := c.Prog().Delete(t.Context(), b.key([]uint32{all, 0, 1}[n%2])); !errors.Is(err, unix.ENOENT) {
 					errs <- err
 				}
