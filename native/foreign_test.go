@@ -152,6 +152,9 @@ func TestPlaceholder(t *testing.T) {
 	b.want(there)
 	off()
 	b.want("")
+	b.must(b.set(change{prog: "pass", queue: all}))
+	b.must(b.del(all))
+	b.want("") // it is not kept
 	off()
 
 	// It waits until another program goes.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -172,6 +173,37 @@ func TestClean(t *testing.T) {
 	}
 	if got := clean(true); got != nil {
 		t.Errorf("removed %v of nothing", got)
+	}
+}
+
+// TestLookupWaits looks at a netdev while a program is being attached to it, whose
+// link might be anybody's.
+func TestLookupWaits(t *testing.T) {
+	b := newBed(t)
+	other := newControl(t, b.ns, b.bpffs)
+	var got family.Prog
+	done := make(chan error, 1)
+	onStep = func(what string) {
+		if what != "create link" {
+			return
+		}
+		go func() { done <- other.Prog().Lookup(t.Context(), b.key(all), &got) }()
+		select {
+		case err := <-done:
+			t.Errorf("got %v, and owner %v", err, got.Owner)
+			done <- err
+		case <-time.After(100 * time.Millisecond):
+		}
+		// Who makes the change itself need not wait.
+		var own family.Prog
+		if err := b.c.progLookup(t.Context(), b.key(all), &own); err != nil || own.Owner != family.OwnerLink {
+			t.Errorf("got %v, and owner %v", err, own.Owner)
+		}
+	}
+	defer func() { onStep = nil }()
+	b.must(b.set(change{prog: "pass", queue: all}))
+	if err := <-done; err != nil || got.Owner != family.OwnerModule {
+		t.Errorf("got %v, and owner %v", err, got.Owner)
 	}
 }
 
