@@ -81,6 +81,8 @@ func (ns *NetNS) AddControl(name string) int {
 type VethOptions struct {
 	PeerNS *NetNS // where the peer goes; nil: the same namespace
 	Queues int    // of each direction; 0: one
+	Index  int    // that the first is to have; 0: any
+	Down   bool   // both stay down
 }
 
 // AddVeth makes a pair of veth netdevs, both up, and returns the ifindexes.
@@ -103,7 +105,7 @@ func (ns *NetNS) AddVeth(name, peer string, o VethOptions) (int, int) {
 	if err != nil {
 		ns.tb.Fatal(err)
 	}
-	err = ns.change("add "+name, unix.RTM_NEWLINK, netlink.Create|netlink.Excl, ifinfo(0, 0, 0),
+	err = ns.change("add "+name, unix.RTM_NEWLINK, netlink.Create|netlink.Excl, ifinfo(o.Index, 0, 0),
 		func(ae *netlink.AttributeEncoder) {
 			ae.String(unix.IFLA_IFNAME, name)
 			queues(ae)
@@ -123,8 +125,10 @@ func (ns *NetNS) AddVeth(name, peer string, o VethOptions) (int, int) {
 	if o.PeerNS != nil {
 		other = o.PeerNS
 	}
-	ns.Up(name)
-	other.Up(peer)
+	if !o.Down {
+		ns.Up(name)
+		other.Up(peer)
+	}
 	return ns.Index(name), other.Index(peer)
 }
 
