@@ -8,6 +8,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 // The XDP programs of our own: the placeholder, which passes every frame, and the
@@ -41,14 +43,31 @@ func ownFunc() *btf.Func {
 	}
 }
 
-// loadOwn loads a program of our own.
+// loadOwn loads a program of our own, which ends with a verdict in R0, unless it
+// goes elsewhere by tail call, and uses no stack. No meter can sit on it where the
+// kernel refuses fexit, so it counts itself there.
 func loadOwn(name string, attach ebpf.AttachType, hasFrags bool, insns asm.Instructions) (*ebpf.Program, error) {
-	spec := &ebpf.ProgramSpec{Name: name, Type: ebpf.XDP, AttachType: attach, License: "GPL", Instructions: insns}
+	const key = -8
+	list := &ebpf.CollectionSpec{}
+	if !hasFexit() {
+		insns = append(loader.MeterBegin(key), append(insns, loader.MeterEnd(key)...)...)
+		list.Maps = map[string]*ebpf.MapSpec{loader.MeterMap: loader.MeterMapSpec()}
+	}
+	insns[0] = btf.WithFuncMetadata(insns[0].WithSymbol("xdpctl"), ownFunc())
+	spec := &ebpf.ProgramSpec{
+		Name: name, Type: ebpf.XDP, AttachType: attach, License: "GPL",
+		Instructions: append(insns, asm.Return()),
+	}
 	if hasFrags {
 		spec.Flags = bpfFXDPHasFrags
 	}
-	insns[0] = btf.WithFuncMetadata(insns[0].WithSymbol("xdpctl"), ownFunc())
-	return ebpf.NewProgram(spec)
+	list.Programs = map[string]*ebpf.ProgramSpec{name: spec}
+	coll, err := ebpf.NewCollection(list)
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	return coll.DetachProgram(name), nil
 }
 
 // loadPlaceholder loads a program that passes every frame. It has multi-buffer
@@ -56,7 +75,6 @@ func loadOwn(name string, attach ebpf.AttachType, hasFrags bool, insns asm.Instr
 func loadPlaceholder() (*ebpf.Program, error) {
 	return loadOwn("xdpctl_pass", ebpf.AttachXDP, true, asm.Instructions{
 		asm.Mov.Imm(asm.R0, xdpPass),
-		asm.Return(),
 	})
 }
 
@@ -75,7 +93,6 @@ func loadDispatcher(array *ebpf.Map, slot uint32, like *progTraits) (*ebpf.Progr
 		asm.FnTailCall.Call(),
 		// the netdev has none
 		asm.Mov.Imm(asm.R0, xdpPass),
-		asm.Return(),
 	})
 }
 

@@ -117,6 +117,9 @@ func (c *Control) slotSet(t *txn, d *netdev, a *attachment, ch *progChange) erro
 	if err := c.enter(t, d, ch.id, ch.queue, &ch.required); err != nil {
 		return err
 	}
+	if err := t.inner(ch.prog); err != nil {
+		return err
+	}
 	if err := a.slotUndo(t, ch.queue); err != nil {
 		return err
 	}
@@ -165,6 +168,9 @@ func (c *Control) queueFirst(t *txn, d *netdev, a *attachment, ch *progChange) e
 		if err := checkPair(p, top); err != nil {
 			return err
 		}
+	}
+	if err := t.inner(ch.prog); err != nil {
+		return err
 	}
 	array, dispatcher, err := makeDispatcher(t, d.maxRX, ch.queue, ch.prog, p)
 	if err != nil {

@@ -29,6 +29,10 @@ import (
 type txn struct {
 	undo []func() error
 	held []io.Closer
+
+	// next is told of a program before it is put on the netdev, and inner
+	// before the dispatcher calls it.
+	next, inner func(prog *ebpf.Program) error
 }
 
 // hold closes something when the change is over.
@@ -61,16 +65,19 @@ func (c *Control) commit(ctx context.Context, ifindex uint32, change func(t *txn
 	if err := c.traceDev(ifindex); err != nil {
 		return err
 	}
-	var t txn
+	t := txn{
+		next:  func(prog *ebpf.Program) error { return c.meterNext(ifindex, prog) },
+		inner: func(prog *ebpf.Program) error { return c.meterInner(ifindex, prog) },
+	}
 	defer t.close()
 	err := change(&t)
 	switch {
 	case err == errChanged:
-		if undo := t.fail(); undo != nil {
+		if undo := errors.Join(t.fail(), c.meterFollow(ctx, ifindex)); undo != nil {
 			err = undo
 		}
 	case err != nil:
-		err = joined(err, t.fail())
+		err = joined(err, t.fail(), c.meterFollow(ctx, ifindex))
 	default:
 		if err = c.meterFollow(ctx, ifindex); err != nil {
 			err = joined(err, t.fail(), c.meterFollow(ctx, ifindex))
@@ -161,6 +168,9 @@ func (c *Control) attach(t *txn, d *netdev, prog *ebpf.Program, wanted family.Mo
 	if err != nil {
 		return err
 	}
+	if err := t.next(prog); err != nil {
+		return err
+	}
 	l, err := createLink(d, prog, wanted)
 	if err != nil {
 		return c.attachRefused(d, wanted, err)
@@ -194,6 +204,9 @@ func (a *attachment) replace(t *txn, prog *ebpf.Program) error {
 		return err
 	}
 	t.hold(old)
+	if err := t.next(prog); err != nil {
+		return err
+	}
 	if err := a.update(prog, old); err != nil {
 		return err
 	}
