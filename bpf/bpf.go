@@ -18,6 +18,8 @@ var (
 	exceptionObject []byte
 	//go:embed metadata.bpf.o
 	metadataObject []byte
+	//go:embed monitor.bpf.o
+	monitorObject []byte
 	//go:embed pass.bpf.o
 	passObject []byte
 	//go:embed port.bpf.o
@@ -47,6 +49,19 @@ const (
 	// MetadataSockets is the map of MetadataProgram with the sockets by RX
 	// queue. Frames of a queue without one pass.
 	MetadataSockets = "metadata_sockets"
+	// MonitorProgram counts XDP exceptions in a network namespace at their
+	// tracepoint, and wakes who listens.
+	MonitorProgram = "monitor"
+	// MonitorCounts is the map of MonitorProgram with counters by netdev and
+	// kind of exception.
+	MonitorCounts = "monitor_counts"
+	// MonitorAwake is the map with those that somebody was woken for.
+	MonitorAwake = "monitor_awake"
+	// MonitorRing is the ring buffer that wakes, with the keys of
+	// MonitorCounts.
+	MonitorRing = "monitor_ring"
+	// MonitorLost is the map that says how many could not be counted.
+	MonitorLost = "monitor_lost"
 	// PassProgram passes every frame.
 	PassProgram = "pass"
 	// PortProgram sends a test frame out of the port that it asks for. It
@@ -85,6 +100,20 @@ func LoadMetadata(ifindex uint32) (*ebpf.CollectionSpec, error) {
 	prog := spec.Programs[MetadataProgram]
 	prog.Flags |= bound
 	prog.Ifindex = ifindex
+	return spec, nil
+}
+
+// LoadMonitor returns the spec of monitor.bpf.c, whose program looks at the
+// network namespace with a cookie. It needs no kernel; the program needs one that
+// has BTF of itself.
+func LoadMonitor(netns uint64) (*ebpf.CollectionSpec, error) {
+	spec, err := load("monitor", monitorObject)
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.Variables["monitor_netns"].Set(netns); err != nil {
+		return nil, fmt.Errorf("load monitor: %w", err)
+	}
 	return spec, nil
 }
 

@@ -50,6 +50,7 @@ type Control struct {
 	state  state
 	rtnl   rtnl
 	eth    lazyEthtool
+	events events
 	sys    lazySysfs
 	genl   lazyNetdev
 	trace  tracing
@@ -159,7 +160,7 @@ func (c *Control) Types(context.Context) ([]family.Type, error) {
 // Close implements family.Control.
 func (c *Control) Close() error {
 	var errs []error
-	errs = append(errs, c.rtnl.close(), c.eth.close(), c.sys.close(), c.genl.close(),
+	errs = append(errs, c.events.close(), c.rtnl.close(), c.eth.close(), c.sys.close(), c.genl.close(),
 		c.trace.close())
 	if c.ns != nil {
 		errs = append(errs, c.ns.Close())

@@ -73,7 +73,7 @@ func (t *table[K, V]) Update(ctx context.Context, k *K, v *V, how family.Update)
 	if t.ops.update == nil {
 		return t.finish("set", &family.Error{Errno: syscall.EOPNOTSUPP})
 	}
-	return t.finish("set", t.c.change(func() error {
+	return t.finish("set", t.change(ctx, k, func() error {
 		return t.ops.update(ctx, k, v, how)
 	}))
 }
@@ -83,9 +83,24 @@ func (t *table[K, V]) Delete(ctx context.Context, k *K) error {
 	if t.ops.del == nil {
 		return t.finish("del", &family.Error{Errno: syscall.EOPNOTSUPP})
 	}
-	return t.finish("del", t.c.change(func() error {
+	return t.finish("del", t.change(ctx, k, func() error {
 		return t.ops.del(ctx, k)
 	}))
+}
+
+// change makes a change and tells who listens.
+func (t *table[K, V]) change(ctx context.Context, k *K, f func() error) error {
+	t.c.events.mu.Lock()
+	defer t.c.events.mu.Unlock()
+	return t.c.change(func() error {
+		err := f()
+		if err != nil {
+			t.c.changed(ctx, nil) // half of it may have stayed
+		} else {
+			t.c.changed(ctx, k)
+		}
+		return err
+	})
 }
 
 // finish says of an error which operation it is of.
