@@ -37,6 +37,9 @@ func Clean(ctx context.Context, o CleanOptions) (removed []string, err error) {
 		return nil, err
 	}
 	defer c.Close()
+	if err := checkAdmin(); err != nil {
+		return nil, fmt.Errorf("clean up: %w", err)
+	}
 	if removed, err = c.clean(ctx); err == nil && o.All {
 		var more []string
 		more, err = c.cleanAll()

@@ -105,6 +105,23 @@ func TestProgNetNS(t *testing.T) {
 	a.ns.Do(func() { b.refused(b.del(all), unix.ENOENT, "no program is attached") })
 }
 
+// TestNotAdmin changes something without CAP_NET_ADMIN, be it the owner of all
+// files.
+func TestNotAdmin(t *testing.T) {
+	b := newBed(t)
+	b.must(b.set(change{prog: "pass", queue: all}))
+	testutil.WithoutCaps(t, b.ns, []int{unix.CAP_NET_ADMIN}, func() {
+		b.refused(b.set(change{prog: "drop", queue: all}), unix.EPERM, "")
+		b.refused(b.set(change{prog: "drop", queue: 77}), unix.EPERM, "")
+		b.refused(b.del(all), unix.EPERM, "")
+		_, err := Clean(t.Context(), CleanOptions{Options{NetNS: b.ns.FD(), BPFFS: b.bpffs}, true})
+		if !errors.Is(err, os.ErrPermission) {
+			t.Errorf("clean: got %v", err)
+		}
+	})
+	b.want("*=pass/native/module")
+}
+
 // TestNoBPFFS opens a Control where there is no bpffs.
 func TestNoBPFFS(t *testing.T) {
 	dir := t.TempDir()

@@ -276,13 +276,12 @@ func (c *Control) progTake(ctx context.Context, k *family.ProgKey) error {
 
 // untilSettled runs f until nobody else changes the link in the midst of it.
 func (c *Control) untilSettled(ctx context.Context, f func() error) error {
-	for {
-		err := f()
-		if err != errChanged {
-			return err
-		}
+	err := f()
+	for i := 0; i < retries && err == errChanged; i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		err = f()
 	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -181,6 +182,9 @@ func rmdir(path string) error {
 // before.
 func (c *Control) change(f func() error) error {
 	return c.inNetNS(func() error {
+		if err := checkAdmin(); err != nil {
+			return err
+		}
 		unlock, err := c.state.lock()
 		if err != nil {
 			return err
@@ -197,6 +201,20 @@ func (c *Control) change(f func() error) error {
 		}
 		return err
 	})
+}
+
+// checkAdmin refuses who is no network administrator, which the kernel itself does
+// not for all that a change does.
+func checkAdmin() error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return refuse(syscall.EPERM, "", "")
+	}
+	return nil
 }
 
 // mark removes the directory of the network namespace if there is nothing in it,
