@@ -95,6 +95,10 @@ func leaveDev(dir string) error {
 	return errors.Join(unpin(filepath.Join(dir, beaconDev)), rmdir(dir))
 }
 
+// Collect removes what interrupted changes have left, and what is kept of netdevs
+// and network namespaces that are gone. Every change does so by the way.
+func (c *Control) Collect() error { return c.change(func() error { return nil }) }
+
 // collect removes what interrupted changes have left, what is kept of netdevs
 // that are gone, and of network namespaces that are.
 func (c *Control) collect() error {

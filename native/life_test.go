@@ -19,11 +19,10 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
-// poke makes a change that changes nothing, so that what is left over is
-// collected.
+// poke collects what is left over.
 func (b *bed) poke(c *Control) {
 	b.Helper()
-	b.must(c.change(func() error { return nil }))
+	b.must(c.Collect())
 }
 
 // TestNetdevGone takes netdevs away that have programs.

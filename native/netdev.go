@@ -217,13 +217,18 @@ func (x *netdevXDP) parse(ad *netlink.AttributeDecoder) error {
 	return ad.Err()
 }
 
-// isLinked tells whether it is by a link that a netdev has its program on the
-// host. Rtnetlink does not say so, but refuses with another errno: to detach a
-// program over a link, and to detach another program than there is.
-func (c *Control) isLinked(d *netdev) (bool, error) {
-	flags := uint32(unix.XDP_FLAGS_REPLACE | unix.XDP_FLAGS_DRV_MODE)
-	if d.xdp.native == 0 {
-		flags = unix.XDP_FLAGS_REPLACE | unix.XDP_FLAGS_SKB_MODE
+// isLinked tells whether it is by a link that a netdev has its program in a mode.
+// Rtnetlink does not say so, but refuses with another errno: to detach a program over
+// a link, and to detach another program than there is.
+func (c *Control) isLinked(d *netdev, mode family.Mode) (bool, error) {
+	flags := uint32(unix.XDP_FLAGS_REPLACE)
+	switch mode {
+	case family.ModeNative:
+		flags |= unix.XDP_FLAGS_DRV_MODE
+	case family.ModeGeneric:
+		flags |= unix.XDP_FLAGS_SKB_MODE
+	default:
+		flags |= unix.XDP_FLAGS_HW_MODE
 	}
 	ae := netlink.NewAttributeEncoder()
 	ae.Nested(unix.IFLA_XDP, func(ae *netlink.AttributeEncoder) error {

@@ -105,14 +105,13 @@ func (c *Control) progFill(d *netdev, a *attachment, queue uint32, v *family.Pro
 	if queue == family.QueueAll {
 		hw = d.xdp.hw
 	}
-	switch {
-	case id == 0 && hw == 0:
+	if id == 0 && hw == 0 {
 		return noProg(queue)
-	case id == 0:
-		v.SetMode(family.ModeOffload)
-		v.SetOwner(family.OwnerNetlink) // no link offloads a program
-		return fillInfo(hw, v)
-	case hw != 0:
+	}
+	if id == 0 {
+		mode, id, a, hw = family.ModeOffload, hw, nil, 0
+	}
+	if hw != 0 {
 		v.SetHWProgID(hw)
 	}
 	v.SetMode(mode)
@@ -120,7 +119,7 @@ func (c *Control) progFill(d *netdev, a *attachment, queue uint32, v *family.Pro
 		return err
 	}
 	if a == nil {
-		return c.fillForeign(d, id, v)
+		return c.fillForeign(d, mode, id, v)
 	}
 	v.SetLinkID(a.id)
 	v.SetOwner(family.OwnerModule)
@@ -148,8 +147,8 @@ func fillInfo(id uint32, v *family.Prog) error {
 }
 
 // fillForeign says by whom a program is attached that is not ours.
-func (c *Control) fillForeign(d *netdev, prog uint32, v *family.Prog) error {
-	id, is, err := c.foreignLink(d, prog)
+func (c *Control) fillForeign(d *netdev, mode family.Mode, prog uint32, v *family.Prog) error {
+	id, is, err := c.foreignLink(d, mode, prog)
 	if err != nil {
 		return err
 	}

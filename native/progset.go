@@ -208,14 +208,15 @@ func anotherType(prog uint32) error {
 }
 
 // foreignLink finds the link by which somebody else has attached a program to a
-// netdev. Is is false if there is none, so that it was done over rtnetlink.
-func (c *Control) foreignLink(d *netdev, prog uint32) (id uint32, is bool, err error) {
+// netdev, in a mode. Is is false if there is none, so that it was done over
+// rtnetlink.
+func (c *Control) foreignLink(d *netdev, mode family.Mode, prog uint32) (id uint32, is bool, err error) {
 	ids, err := xdpLinks(d.index, prog)
 	if err != nil || len(ids) == 0 {
 		return 0, false, err
 	}
 	// It may be of a netdev with the same ifindex elsewhere.
-	if is, err = c.isLinked(d); err != nil || !is {
+	if is, err = c.isLinked(d, mode); err != nil || !is {
 		return 0, false, err
 	}
 	return ids[0], true, nil
@@ -224,7 +225,7 @@ func (c *Control) foreignLink(d *netdev, prog uint32) (id uint32, is bool, err e
 // refuseForeign says who holds a netdev.
 func (c *Control) refuseForeign(d *netdev) error {
 	mode, prog := d.xdp.host()
-	id, is, err := c.foreignLink(d, prog)
+	id, is, err := c.foreignLink(d, mode, prog)
 	if err != nil {
 		return err
 	}
