@@ -275,10 +275,7 @@ func (c *Control) loadFexit(dev *netdev, array *ebpf.Map, target *ebpf.Program, 
 		return f, err
 	}
 	spec.Instructions = append(at.untyped(), tail...)
-	if f, again := ebpf.NewProgram(spec); again == nil {
-		return f, nil
-	}
-	return nil, err
+	return ebpf.NewProgram(spec)
 }
 
 // members are where the kernel has what a tap reads.
@@ -363,7 +360,6 @@ func (m *members) untyped() asm.Instructions {
 	}
 	read := func(to int16, size int32, off int16) {
 		insns = append(insns,
-			asm.StoreImm(asm.RFP, to, 0, asm.DWord),
 			asm.Mov.Reg(asm.R1, asm.RFP),
 			asm.Add.Imm(asm.R1, int32(to)),
 			asm.Mov.Imm(asm.R2, size),
