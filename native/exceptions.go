@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
 )
@@ -70,14 +71,14 @@ func (l *look) addCPU(c *excCounts) {
 func (c *Control) traceDev(ifindex uint32) error {
 	d, err := c.netdev(ifindex)
 	if err != nil {
-		return err
+		return ignoreGone(err)
 	}
 	if d.xdp.native != 0 {
 		return nil // the probes may have missed some of a poll that still ran
 	}
 	l, err := c.lookAt(d)
 	if err != nil {
-		return err
+		return ignoreGone(err)
 	}
 	defer l.close()
 	if l.drv == nil || l.drv.derive == nil {
@@ -97,4 +98,13 @@ func (c *Control) traceDev(ifindex uint32) error {
 		}
 		return nil
 	})
+}
+
+// ignoreGone leaves it to the change that is to follow to say that the netdev is
+// gone.
+func ignoreGone(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
 }

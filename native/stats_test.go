@@ -546,6 +546,14 @@ func TestTraceRace(t *testing.T) {
 	}
 }
 
+// TestTraceGone takes note of a netdev that is not there.
+func TestTraceGone(t *testing.T) {
+	b := newStatsBed(t)
+	if err := b.c.change(func() error { return b.c.traceDev(999) }); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTraceVersion finds maps that another version has made.
 func TestTraceVersion(t *testing.T) {
 	b := newStatsBed(t)

@@ -126,7 +126,7 @@ func (c *Control) CountExceptions() error {
 			return err
 		}
 		for _, d := range list {
-			if err := c.traceDev(d.index); err != nil && !errors.Is(err, unix.ENOENT) {
+			if err := c.traceDev(d.index); err != nil {
 				return err
 			}
 		}
