@@ -464,6 +464,40 @@ func has(m map[string]uint64, name string) bool {
 	return ok
 }
 
+// TestPutMeter puts what a meter has counted over what a driver has.
+func TestPutMeter(t *testing.T) {
+	var m meterCounters
+	m.all.Aborted, m.all.Drop, m.all.Pass = 1, 2, 3
+	m.all.TX, m.all.Redirect, m.all.Invalid = 4, 5, 6
+	m.queues = append(m.queues, m.all)
+	m.all.Drop = 20
+	for _, tc := range []struct {
+		queue uint32
+		drop  uint64
+	}{{family.QueueAll, 20}, {0, 2}} {
+		var v family.Stats
+		v.SetDrop(99)
+		v.SetTXErrors(7)
+		v.SetMetered(wordsOf(&v).putMeter(&m, tc.queue))
+		want := map[string]uint64{
+			"aborted": 1, "drop": tc.drop, "pass": 3, "tx": 4, "redirect": 5, "invalid": 6,
+			"packets": 19 + tc.drop, "tx-errors": 7,
+		}
+		if diff := cmp.Diff(want, present(wordsOf(&v))); diff != "" {
+			t.Errorf("queue %d, -want +got:\n%s", tc.queue, diff)
+		}
+		var metered uint64
+		for name := range want {
+			if name != "tx-errors" {
+				metered |= 1 << counterAttrs[name]
+			}
+		}
+		if !v.Has(family.AttrStatsMetered) || v.Metered != metered {
+			t.Errorf("queue %d: metered %#x, want %#x", tc.queue, v.Metered, metered)
+		}
+	}
+}
+
 // TestStatsIterate has every netdev once, in ascending order.
 func TestStatsIterate(t *testing.T) {
 	b := newStatsBed(t)
