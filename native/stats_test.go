@@ -464,6 +464,26 @@ func has(m map[string]uint64, name string) bool {
 	return ok
 }
 
+// TestStatsCountedBefore takes note of netdevs that are not at 0, or have a program
+// already: nothing may be derived of them.
+func TestStatsCountedBefore(t *testing.T) {
+	b := newStatsBed(t)
+	_, verdict := b.load("lo")
+	b.ns.AddVeth("veth2", "veth3", testutil.VethOptions{Queues: 1})
+	t.Run("counted", func(t *testing.T) {
+		before := *b
+		before.T = t
+		before.attach(verdict, link.XDPDriverMode, "veth1")
+		before.send("veth0", "veth1")
+	}) // and its program is gone
+	b.attach(verdict, link.XDPDriverMode, "veth3")
+	b.trace("veth1", "veth3")
+	b.attach(verdict, link.XDPDriverMode, "veth1")
+	for _, dev := range []string{"veth1", "veth3"} {
+		b.counted(dev, with(quiet, map[string]uint64{"redirect": 0, "tx": 0, "xmit-packets": 0}))
+	}
+}
+
 // TestPutMeter puts what a meter has counted over what a driver has.
 func TestPutMeter(t *testing.T) {
 	var m meterCounters
