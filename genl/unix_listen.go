@@ -118,6 +118,48 @@ func bindUnix(fd int, path string, abstract bool, o UnixOptions) error {
 	return os.Chmod(path, o.Mode)
 }
 
+// UnixListenerOf makes a listener of a socket that somebody else has made, as
+// systemd does, and listens on. The file stays the caller's, and need not stay
+// open; that of the socket stays when the listener is closed.
+//
+// Returns an error matching unix.EPROTOTYPE if that is no unix socket of type
+// SOCK_SEQPACKET that listens.
+func UnixListenerOf(f *os.File) (*UnixListener, error) {
+	l, err := unixListenerOf(int(f.Fd()), f.Name())
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", f.Name(), err)
+	}
+	return l, nil
+}
+
+func unixListenerOf(fd int, name string) (*UnixListener, error) {
+	for option, want := range map[int]int{
+		unix.SO_DOMAIN: unix.AF_UNIX, unix.SO_TYPE: unix.SOCK_SEQPACKET, unix.SO_ACCEPTCONN: 1,
+	} {
+		have, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+		if err != nil {
+			return nil, os.NewSyscallError("getsockopt", err)
+		}
+		if have != want {
+			return nil, unix.EPROTOTYPE
+		}
+	}
+	ours, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// Before it becomes an os.File, which looks at that.
+	err = unix.SetNonblock(ours, true)
+	l := &UnixListener{file: os.NewFile(uintptr(ours), name)}
+	if err == nil {
+		l.raw, err = l.file.SyscallConn()
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.file.Close())
+	}
+	return l, nil
+}
+
 // lockFile makes a file and locks it, for as long as it is open. Who does so is
 // the only one.
 func lockFile(path string) (*os.File, error) {
