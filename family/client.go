@@ -26,7 +26,7 @@ type Options = genl.Options
 type Client struct {
 	conn   *genl.Conn
 	family atomic.Pointer[genl.Family]
-	bufs   sync.Pool // of *[]byte, for the attributes of requests
+	bufs   sync.Pool // of *requestBuf
 
 	stats  *clientTable[StatsKey, Stats, *StatsKey, *Stats]
 	qstats *clientTable[QstatsKey, Qstats, *QstatsKey, *Qstats]
@@ -50,7 +50,7 @@ func Dial(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{conn: conn}
-	c.bufs.New = func() any { return new([]byte) }
+	c.bufs.New = func() any { return new(requestBuf) }
 	if _, err := c.find(context.Background()); err != nil {
 		conn.Close()
 		return nil, err
@@ -144,24 +144,30 @@ func (c *Client) renew(ctx context.Context, f *genl.Family, err error) (_ *genl.
 	return now, now.ID != f.ID, err
 }
 
+// requestBuf is room for what is in a request.
+type requestBuf struct {
+	attrs []byte
+	fds   []int
+}
+
 // request is a request for an operation.
-func request(f *genl.Family, op *Op, attrs []byte) genl.Request {
+func request(f *genl.Family, op *Op, attrs []byte, fds []int) genl.Request {
 	return genl.Request{
-		Op: op.Name, Family: f, Command: op.Cmd, Attrs: attrs, Names: op.Set,
+		Op: op.Name, Family: f, Command: op.Cmd, Attrs: attrs, FDs: fds, Names: op.Set,
 		OneReply: op.Dump, // what can be dumped can be looked up, and is replied then
 	}
 }
 
 // do makes a request and calls reply with its answer. Reply may be nil.
-func (c *Client) do(ctx context.Context, op *Op, attrs []byte, reply func(genl.Message) error) error {
+func (c *Client) do(ctx context.Context, op *Op, attrs []byte, fds []int, reply func(genl.Message) error) error {
 	f := c.family.Load()
-	err := c.conn.Do(ctx, request(f, op, attrs), reply)
+	err := c.conn.Do(ctx, request(f, op, attrs, fds), reply)
 	if err == nil {
 		return nil
 	}
 	f, again, err := c.renew(ctx, f, err)
 	if again {
-		err = c.conn.Do(ctx, request(f, op, attrs), reply)
+		err = c.conn.Do(ctx, request(f, op, attrs, fds), reply)
 	}
 	return opError(op, err)
 }
@@ -180,7 +186,7 @@ type clientDump struct {
 // init makes d a dump of op with the given attributes in the request.
 func (d *clientDump) init(ctx context.Context, c *Client, op *Op, attrs []byte) {
 	*d = clientDump{ctx: ctx, c: c, f: c.family.Load(), op: op, attrs: attrs}
-	d.Init(ctx, c.conn, request(d.f, op, attrs))
+	d.Init(ctx, c.conn, request(d.f, op, attrs, nil))
 }
 
 // Next is the cursor's, but for looking for the family again if it is gone.
@@ -200,7 +206,7 @@ func (d *clientDump) Next() bool {
 		return false
 	}
 	d.f = f
-	d.Init(d.ctx, d.c.conn, request(f, d.op, d.attrs))
+	d.Init(d.ctx, d.c.conn, request(f, d.op, d.attrs, nil))
 	return d.Next()
 }
 

@@ -102,11 +102,33 @@ func (t *clientTable[K, V, PK, PV]) do(ctx context.Context, op *Op, fill func([]
 	if op.Cmd == 0 {
 		return &Error{Op: op.Name, Errno: syscall.EOPNOTSUPP}
 	}
-	buf := t.c.bufs.Get().(*[]byte)
-	*buf = fill((*buf)[:0])
-	err := t.c.do(ctx, op, *buf, reply)
+	buf := t.c.bufs.Get().(*requestBuf)
+	buf.attrs = fill(buf.attrs[:0])
+	buf.fds = buf.fds[:0]
+	if op == t.set {
+		buf.fds = t.appendFDs(buf.fds, buf.attrs)
+	}
+	err := t.c.do(ctx, op, buf.attrs, buf.fds, reply)
 	t.c.bufs.Put(buf)
 	return err
+}
+
+// appendFDs appends the file descriptors that attributes hold, in their order, to
+// be passed on to where their numbers mean nothing. A negative number means
+// nothing anywhere.
+func (t *clientTable[K, V, PK, PV]) appendFDs(fds []int, attrs []byte) []int {
+	for len(attrs) > 0 {
+		typ, data, rest, ok := genl.NextAttr(attrs)
+		if !ok {
+			break
+		}
+		var fd uint32
+		if t.desc.Set.isFD(typ) && getU32(data, &fd) && int32(fd) >= 0 {
+			fds = append(fds, int(fd))
+		}
+		attrs = rest
+	}
+	return fds
 }
 
 // Cursor implements Table. The cursor has received everything when the first
