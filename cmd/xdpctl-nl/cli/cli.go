@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpctl/xdpctl-nl/ctlmap"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/netns"
 )
@@ -56,12 +55,16 @@ type app struct {
 	stdout, stderr io.Writer
 
 	// Options.
+	server       string
+	serverByEnv  bool
 	via          string
 	json, pretty bool
 	netnsName    string
 
 	// The machine. Tests have another.
-	openControl func(a *app, via string) (family.Control, error)
+	machine     machine
+	getenv      func(string) string
+	openControl func(a *app) (opened, error)
 	openNetdevs func(ns *os.File) (netdevs, error)
 	describe    func(ctx context.Context, a *app, name string) (*familyInfo, error)
 	now         func() time.Time
@@ -70,12 +73,13 @@ type app struct {
 	// What is open.
 	ns   *os.File
 	devs netdevs
-	ctl  family.Control
+	ctl  opened
 }
 
 func newApp(stdout, stderr io.Writer) *app {
 	return &app{
 		stdout: stdout, stderr: stderr,
+		machine: realMachine(), getenv: os.Getenv,
 		openControl: openDoor, openNetdevs: openNetdevs, describe: describeFamily,
 		now:  time.Now,
 		exec: func(ctx context.Context, run func(context.Context) error) error { return run(ctx) },
@@ -95,11 +99,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 }
 
 func (a *app) close() {
-	if a.ctl != nil {
-		a.ctl.Close()
-	}
 	if a.devs != nil {
 		a.devs.Close()
+	}
+	if a.ctl.Control != nil {
+		a.ctl.Close()
 	}
 	if a.ns != nil {
 		a.ns.Close()
@@ -210,7 +214,13 @@ func (a *app) root() *cobra.Command {
 		Use:   "xdpctl-nl [ OPTIONS ] OBJECT { COMMAND | help }",
 		Short: "Control XDP on netdevs",
 		Long: `Control XDP on netdevs: statistics, programs, capabilities, settings and ports,
-over generic netlink or over BPF control maps. Both need the kernel module xdpctl.
+over generic netlink or over BPF control maps.
+
+Who answers is the kernel where the module xdpctl is loaded or can be, and else a
+server of the same family in this process, which needs nothing but root and
+bpffs: --server kernel and --server embedded insist on either. With --server
+unix:PATH it is the process that listens there, see serve. If --server is not
+given, the environment variable XDPCTL_SERVER counts. Option -V says which it is.
 
 Commands and keywords can be shortened as long as they are unambiguous.
 
@@ -219,12 +229,15 @@ what it asks for was refused or failed. With -j errors are JSON objects too.
 The names in JSON are those of the family's specification; new ones can come,
 old ones stay.`,
 		Example:       "  xdpctl-nl stats show dev eth0\n  xdpctl-nl prog attach dev eth0 obj prog.o\n  xdpctl-nl -j -p caps show",
-		Version:       version(),
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	showVersion := false
 	root.RunE = func(c *cobra.Command, args []string) error {
+		if showVersion {
+			return a.exec(c.Context(), a.printVersion)
+		}
 		if len(args) == 0 {
 			return usagef("which object? try: %s help", c.CommandPath())
 		}
@@ -232,13 +245,16 @@ old ones stay.`,
 	}
 	f := root.PersistentFlags()
 	f.SortFlags = false
-	f.StringVar(&a.via, "via", "auto", "the `DOOR`: netlink, map, or auto, which is netlink where the family is there")
+	f.StringVar(&a.server, "server", "", "the `SERVER`: kernel, embedded, or unix:PATH")
+	f.StringVar(&a.via, "via", "auto", "the `DOOR` of the kernel: netlink, map, or auto, which is netlink where the family is there")
 	f.BoolVarP(&a.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&a.pretty, "pretty", "p", false, "print JSON for humans")
 	f.StringVarP(&a.netnsName, "netns", "n", "", "work in another `NETNS`, named as ip-netns(8) does, or by its path")
-	root.Flags().BoolP("version", "V", false, "print the version")
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.Flags().BoolVarP(&showVersion, "version", "V", false, "print the version, and which server answers")
 	root.SetUsageTemplate(usageTemplate)
+	root.RegisterFlagCompletionFunc("server", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{serverKernel, serverEmbedded, serverUnix + defaultSocket}, cobra.ShellCompDirectiveNoFileComp
+	})
 	root.RegisterFlagCompletionFunc("via", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{"netlink", "map", "auto"}, cobra.ShellCompDirectiveNoFileComp
 	})
@@ -246,7 +262,8 @@ old ones stay.`,
 		return netnsNames(), cobra.ShellCompDirectiveNoFileComp
 	})
 	root.AddCommand(a.statsObject(), a.progObject(), a.capsObject(), a.attrObject(),
-		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject())
+		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject(),
+		a.serveCommand(), a.cleanCommand())
 	return root
 }
 
@@ -299,7 +316,7 @@ func netnsNames() []string {
 func (a *app) checkOptions() error {
 	switch a.via {
 	case "netlink", "map", "auto":
-		return nil
+		return a.chooseServer()
 	}
 	return usagef("--via %s: expected netlink, map or auto", a.via)
 }
@@ -326,24 +343,42 @@ func (a *app) netnsFD() (int, error) {
 	return int(ns.Fd()), nil
 }
 
+// netdevs are those of the netns to work in, or of the server if that is another
+// process.
 func (a *app) netdevs() (netdevs, error) {
 	if a.devs != nil {
 		return a.devs, nil
+	}
+	devs, err := a.findNetdevs()
+	if err != nil {
+		return nil, err
+	}
+	a.devs = devs
+	return devs, nil
+}
+
+func (a *app) findNetdevs() (netdevs, error) {
+	if strings.HasPrefix(a.server, serverUnix) {
+		if _, err := a.control(); err != nil {
+			return nil, err
+		}
+		if conn := a.ctl.client(); conn != nil {
+			return openServedNetdevs(context.Background(), conn)
+		}
 	}
 	ns, err := a.netns()
 	if err != nil {
 		return nil, err
 	}
-	a.devs, err = a.openNetdevs(ns)
-	return a.devs, err
+	return a.openNetdevs(ns)
 }
 
 // control is the door.
 func (a *app) control() (family.Control, error) {
-	if a.ctl != nil {
+	if a.ctl.Control != nil {
 		return a.ctl, nil
 	}
-	c, err := a.openControl(a, a.via)
+	c, err := a.openControl(a)
 	if err != nil {
 		return nil, err
 	}
@@ -351,40 +386,11 @@ func (a *app) control() (family.Control, error) {
 	return c, nil
 }
 
-// openDoor opens a door of the kernel.
-func openDoor(a *app, via string) (family.Control, error) {
-	fd, err := a.netnsFD()
-	if err != nil {
-		return nil, err
-	}
-	if via == "map" {
-		return a.openMapDoor(fd)
-	}
-	c, err := family.Dial(family.Options{NetNS: fd})
-	if err == nil {
-		return c, nil
-	}
-	if via == "auto" {
-		if m, merr := ctlmap.Open(ctlmap.Options{NetNS: fd}); merr == nil {
-			return m, nil
-		}
-	}
-	return nil, err
-}
-
-func (a *app) openMapDoor(fd int) (family.Control, error) {
-	c, err := ctlmap.Open(ctlmap.Options{NetNS: fd})
-	if err != nil {
-		return nil, a.noDevice(err)
-	}
-	return c, nil
-}
-
 // noDevice adds to the error of a netns without a control device how to come
 // by one.
 func (a *app) noDevice(err error) error {
 	switch {
-	case !errors.Is(err, os.ErrNotExist):
+	case err == nil, !errors.Is(err, os.ErrNotExist):
 		return err
 	case a.netnsName == "":
 		return &hinted{err, "Load the kernel module with: modprobe xdpctl"}

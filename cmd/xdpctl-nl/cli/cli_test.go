@@ -114,6 +114,11 @@ func TestGolden(t *testing.T) {
 		{"nothing", ""},
 		{"no-option", "--frobnicate"},
 		{"no-door", "--via window stats show"},
+		{"no-server", "--server cloud stats show"},
+		{"map-embedded", "--server embedded map create xdp-stats"},
+		{"serve-help", "serve help"},
+		{"serve-path", "serve /run/x"},
+		{"serve-mode", "serve mode 9"},
 		{"no-obj", "prog attach dev veth0 obj testdata/nothing.o"},
 		{"help", "help"},
 		{"help-object", "prog help"},
@@ -239,7 +244,7 @@ func parseOnly(args []string) result {
 	var stdout, stderr bytes.Buffer
 	a := newApp(&stdout, &stderr)
 	a.exec = func(context.Context, func(context.Context) error) error { return errors.New("nothing is run") }
-	a.openControl = func(*app, string) (family.Control, error) { panic("opened") }
+	a.openControl = func(*app) (opened, error) { panic("opened") }
 	a.openNetdevs = func(*os.File) (netdevs, error) { panic("opened") }
 	status := a.run(context.Background(), args)
 	return result{status, stdout.String(), stderr.String()}
@@ -401,6 +406,10 @@ func TestCompletion(t *testing.T) {
 		{"prog attach mode ", []string{"native", "generic", "auto"}},
 		{"map create ", []string{"xdp-stats", "xdp-qstats", "xdp-prog", "xdp-caps", "xdp-attr", "xdp-port"}},
 		{"map create xdp-stats ", []string{"pin", "dev"}},
+		{"--server ", []string{"kernel", "embedded", "unix:/run/xdpctl.sock"}},
+		{"serve ", []string{"group", "mode"}},
+		{"serve unix:/x ", []string{"group", "mode"}},
+		{"serve mode 0660 ", []string{"group"}},
 		{"--via ", []string{"netlink", "map", "auto"}},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -419,6 +420,7 @@ func fakeFamily(name string) *familyInfo {
 		{Attr: family.AttrProgMode, Policy: genl.Policy{Type: unix.NL_ATTR_TYPE_U32, Mask: &mask}},
 	}}
 	return &familyInfo{
+		server: serverKernel,
 		family: &genl.Family{
 			ID: 0x21, Name: name, Version: 1,
 			Ops: []genl.Op{
@@ -445,12 +447,13 @@ type result struct {
 func runFake(ctx context.Context, c *fakeControl, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	a := newApp(&stdout, &stderr)
-	a.openControl = func(a *app, via string) (family.Control, error) {
+	a.getenv = func(string) string { return "" }
+	a.openControl = func(a *app) (opened, error) {
 		if c == nil {
-			return nil, &hinted{errors.New("open: " + os.ErrNotExist.Error()), "Load it."}
+			return opened{}, &hinted{errors.New("open: " + os.ErrNotExist.Error()), "Load it."}
 		}
-		c.door = via
-		return c, nil
+		c.door = a.via
+		return opened{c, cmp.Or(a.server, serverKernel)}, nil
 	}
 	a.openNetdevs = func(*os.File) (netdevs, error) { return fakeNetdevs{}, nil }
 	a.describe = func(_ context.Context, _ *app, name string) (*familyInfo, error) { return fakeFamily(name), nil }

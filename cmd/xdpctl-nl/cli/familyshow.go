@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,8 +23,8 @@ func (a *app) familyShow() *cobra.Command {
 	name := family.FamilyName
 	return a.command(spec{
 		use:     "show [ name NAME ]",
-		short:   "Show a generic netlink family as the kernel describes it",
-		long:    "Operations with their flags, and the policy of each: what attributes it takes,\nand what values. Names are known of family xdpctl only.",
+		short:   "Show a generic netlink family as its server describes it",
+		long:    "Operations with their flags, and the policy of each: what attributes it takes,\nand what values. Names are known of family xdpctl only.\nWith -j, server says who answered.",
 		example: "xdpctl-nl family show\nxdpctl-nl -j -p family show name netdev",
 		words: words{
 			{name: "name", arg: "NAME", help: "this family, xdpctl if not given", set: setString(&name)},
@@ -42,13 +43,31 @@ func (a *app) familyShow() *cobra.Command {
 	})
 }
 
-// familyInfo is what the kernel tells of a family.
+// familyInfo is what a server tells of a family.
 type familyInfo struct {
 	family   *genl.Family
 	policies []genl.OpPolicy
+	server   string
 }
 
+// describeFamily asks the server that is meant. Families other than xdpctl are
+// the kernel's, unless another server is asked for by name.
 func describeFamily(ctx context.Context, a *app, name string) (*familyInfo, error) {
+	if a.via == "map" || name != family.FamilyName && (a.server == "" || a.server == serverKernel) {
+		return a.describeKernel(ctx, name)
+	}
+	ctl, err := a.control()
+	if err != nil {
+		return nil, err
+	}
+	conn := a.ctl.client()
+	if conn == nil {
+		return nil, fmt.Errorf("family %s: %s: %w", name, ctl.Name(), errors.ErrUnsupported)
+	}
+	return describeOver(ctx, conn, name, a.ctl.server)
+}
+
+func (a *app) describeKernel(ctx context.Context, name string) (*familyInfo, error) {
 	fd, err := a.netnsFD()
 	if err != nil {
 		return nil, err
@@ -58,18 +77,19 @@ func describeFamily(ctx context.Context, a *app, name string) (*familyInfo, erro
 		return nil, err
 	}
 	defer conn.Close()
+	return describeOver(ctx, conn, name, serverKernel)
+}
+
+func describeOver(ctx context.Context, conn *genl.Conn, name, server string) (*familyInfo, error) {
 	f, err := conn.Family(ctx, name)
 	if err != nil {
-		if name == family.FamilyName {
-			err = &hinted{err, "Load the kernel module with: modprobe xdpctl"}
-		}
 		return nil, err
 	}
 	policies, err := conn.Policies(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	return &familyInfo{f, policies}, nil
+	return &familyInfo{f, policies, server}, nil
 }
 
 // op is the spec's operation, nil if the family is another.
@@ -98,7 +118,7 @@ func (i *familyInfo) policy(id uint32) *genl.OpPolicy {
 
 func (i *familyInfo) print(a *app) {
 	f := i.family
-	a.printf("%s: id %#x version %d hdrsize %d maxattr %d\n", f.Name, f.ID, f.Version, f.HeaderSize, f.MaxAttr)
+	a.printf("%s: id %#x version %d hdrsize %d maxattr %d server %s\n", f.Name, f.ID, f.Version, f.HeaderSize, f.MaxAttr, i.server)
 	for _, g := range f.Groups {
 		a.printf("    group %d: %s\n", g.ID, g.Name)
 	}
@@ -161,7 +181,7 @@ func (i *familyInfo) json() ordered {
 	}
 	return ordered{
 		{"name", f.Name}, {"id", f.ID}, {"version", f.Version}, {"hdrsize", f.HeaderSize}, {"maxattr", f.MaxAttr},
-		{"groups", groups}, {"ops", ops},
+		{"groups", groups}, {"ops", ops}, {"server", i.server},
 	}
 }
 

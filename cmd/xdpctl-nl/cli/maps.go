@@ -135,6 +135,9 @@ func typeNames() []string {
 }
 
 func (a *app) createMap(ctx context.Context, typ, pin, dev string) error {
+	if err := a.needKernel("map create"); err != nil {
+		return err
+	}
 	layout, err := a.layout(ctx, typ)
 	if err != nil {
 		return err

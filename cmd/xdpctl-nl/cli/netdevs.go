@@ -171,6 +171,9 @@ func (a *app) label(ifindex uint32) string {
 
 // completeDev completes the names of netdevs.
 func (a *app) completeDev() []string {
+	if a.checkOptions() != nil {
+		return nil
+	}
 	n, err := a.netdevs()
 	if err != nil {
 		return nil

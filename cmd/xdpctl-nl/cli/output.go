@@ -81,9 +81,10 @@ func (a *app) fail(err error) int {
 	}
 	if a.asJSON() {
 		o := struct {
-			Error string `json:"error"`
-			Hint  string `json:"hint,omitempty"`
-		}{msg, hint}
+			Error  string `json:"error"`
+			Hint   string `json:"hint,omitempty"`
+			Server string `json:"server,omitempty"`
+		}{msg, hint, a.ctl.server}
 		a.printJSON(o)
 		return status
 	}
@@ -131,6 +132,10 @@ func (a *app) hint(err error) string {
 		return ""
 	case errors.As(err, &h):
 		return h.hint
+	case errors.Is(err, os.ErrPermission) && a.ctl.server == serverEmbedded:
+		return rootHint + a.socketHint()
+	case errors.Is(err, os.ErrPermission) && strings.HasPrefix(a.ctl.server, serverUnix):
+		return "The server lets only root change things, and who is in its group; see: xdpctl-nl serve help"
 	case errors.Is(err, os.ErrPermission):
 		return "Run this as root, or with CAP_NET_ADMIN; control maps and programs need CAP_SYS_ADMIN or CAP_BPF too."
 	case refused && fe.Op == "port-set" && (errors.Is(err, os.ErrExist) || errors.Is(err, unix.EBUSY)):
@@ -155,8 +160,12 @@ func (a *app) hint(err error) string {
 
 // options are those of the command line that a hint must repeat.
 func (a *app) options() string {
-	if a.netnsName == "" {
-		return ""
+	s := ""
+	if a.netnsName != "" {
+		s = "-n " + a.netnsName + " "
 	}
-	return "-n " + a.netnsName + " "
+	if a.server != "" && !a.serverByEnv {
+		s += "--server " + a.server + " "
+	}
+	return s
 }

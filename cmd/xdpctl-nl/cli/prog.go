@@ -18,7 +18,7 @@ import (
 
 func (a *app) progObject() *cobra.Command {
 	return a.object("prog", "XDP programs",
-		"Attachments belong to the kernel module: they stay when this tool ends.",
+		"Attachments stay when this tool ends: they belong to the kernel module or, of the\nembedded server, are pinned in bpffs.",
 		a.progShow(), a.progAttach(), a.progReplace(), a.progDetach(), a.progRequires())
 }
 
@@ -152,7 +152,7 @@ func (a *app) progAttach() *cobra.Command {
 		short: "Attach an XDP program to a netdev",
 		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
 			"A netdev that lacks what the program needs refuses it, and nothing changes. What\na program in an object file needs is derived from it, see prog requires; with\nrequire there is more of it, with require-only something else. LIST is names of\nXDP features, RX metadata features and actions, as caps show prints them.\n\n" +
-			"The object file is closed afterwards; its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port.",
+			"The object file is closed afterwards; its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port. Where the kernel\nlets no other program count verdicts, and the server is not the kernel module, the\nprogram is given a main function that does, see meter.",
 		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 queue 2 obj filter.o require tx,hash\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
 		words: append(at.words(a),
 			word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
@@ -193,6 +193,7 @@ func (a *app) attach(ctx context.Context, at *attachment) error {
 	if err != nil {
 		return err
 	}
+	at.source.meter = a.needsMeter()
 	at.source.ports = func() (map[string]*ebpf.Map, error) { return loader.PortMaps(ctx, ctl) }
 	fd, closer, err := at.source.open()
 	if err != nil {

@@ -27,6 +27,10 @@ type source struct {
 
 	// ports opens the maps of the port table, for an object that uses them.
 	ports func() (map[string]*ebpf.Map, error)
+
+	// meter says that a program from an object file needs a meter of its own
+	// to be metered.
+	meter bool
 }
 
 // open gives a file descriptor of the program, and the function that closes
@@ -93,13 +97,27 @@ func (s *source) load() (fd uint32, closer func(), err error) {
 		return 0, nil, fmt.Errorf("load %s: %w", s.obj, err)
 	}
 	defer loader.ClosePortMaps(replace)
-	c, err := ebpf.NewCollectionWithOptions(coll, ebpf.CollectionOptions{
+	c, err := s.loadSpec(coll, prog, ebpf.CollectionOptions{
 		Maps: ebpf.MapOptions{PinPath: pinRoot}, MapReplacements: replace,
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("load %s: %w", s.obj, err)
 	}
 	return uint32(c.Programs[prog].FD()), c.Close, nil
+}
+
+// loadSpec loads a program, with a meter if it needs one. One that does not load
+// with a meter, since that takes some of the stack, is better than none.
+func (s *source) loadSpec(coll *ebpf.CollectionSpec, prog string, opts ebpf.CollectionOptions) (*ebpf.Collection, error) {
+	if s.meter {
+		metered := coll.Copy()
+		if err := loader.AddMeter(metered, prog); err == nil {
+			if c, err := ebpf.NewCollectionWithOptions(metered, opts); err == nil {
+				return c, nil
+			}
+		}
+	}
+	return ebpf.NewCollectionWithOptions(coll, opts)
 }
 
 // portMaps are those of the port table that the object uses, by their names.

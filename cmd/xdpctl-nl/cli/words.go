@@ -74,10 +74,20 @@ func (ws words) parse(args []string) error {
 
 // parseFirst reads the value that has no keyword.
 func (ws words) parseFirst(args []string, seen map[string]string) ([]string, error) {
-	if len(ws) == 0 || ws[0].name != "" || len(args) == 0 {
+	if !ws.hasFirst(args) {
 		return args, nil
 	}
 	return args[1:], ws.accept(&ws[0], args[0], seen)
+}
+
+// hasFirst tells whether args begin with the value that has no keyword, which may
+// be left out unless it is needed.
+func (ws words) hasFirst(args []string) bool {
+	if len(ws) == 0 || ws[0].name != "" || len(args) == 0 {
+		return false
+	}
+	_, err := ws.find(args[0])
+	return ws[0].need || err != nil
 }
 
 // accept takes a word, unless it may not stand with those before it.
@@ -196,11 +206,14 @@ func (ws words) help() string {
 // one, or else the words that are not there yet.
 func (ws words) completions(args []string) []string {
 	used := map[string]bool{}
-	if len(ws) > 0 && ws[0].name == "" {
-		if len(args) == 0 {
-			return ws[0].values()
-		}
+	var list []string
+	switch {
+	case ws.hasFirst(args):
 		args = args[1:]
+	case len(args) == 0 && len(ws) > 0 && ws[0].name == "":
+		if list = ws[0].values(); ws[0].need || len(list) > 0 && len(ws) == 1 {
+			return list
+		}
 	}
 	for len(args) > 0 {
 		w, err := ws.find(args[0])
@@ -220,7 +233,6 @@ func (ws words) completions(args []string) []string {
 		}
 		args = args[1:]
 	}
-	var list []string
 	for i := range ws {
 		w := &ws[i]
 		if w.name == "" || used[w.name] || used["group "+w.group] || (w.after != "" && !used[w.after]) {
