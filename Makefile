@@ -18,6 +18,8 @@ KERNEL  ?= $(KERNELS)
 # cases, tests to run (all if empty), and more options for vmrun.
 # TOOLS is what below tests/ does not test the kernel.
 TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo ./tests/shim
+# NATIVE are those that need no virtual machine, but are run there too.
+NATIVE   := ./tests/servers
 PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim)$$')
 TIMEOUT  ?= 20m
 ROUNDS   ?=
@@ -135,7 +137,7 @@ go-test = $(GO) test -json $(2) 2>&1 | build/brief -log build/log/$(1)-full.log
 .PHONY: unit
 unit: build/brief  ## tests that need no other kernel
 	@mkdir -p build/log; rm -f build/log/$@-full.log
-	@$(call go-test,$@,$$($(GO) list ./... | grep -Ev '/tests/' ; $(GO) list $(TOOLS)))
+	@$(call go-test,$@,$$($(GO) list ./... | grep -Ev '/tests/' ; $(GO) list $(TOOLS) $(NATIVE)))
 
 .PHONY: vm
 vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RUN=, ROUNDS=, PACKAGES=
@@ -161,6 +163,10 @@ demo: deps  ## both doors and bpftool on real traffic, compared
 	@$(MAKE) --no-print-directory all build/demo KERNELS=$(DEMO_KERNEL)
 	@build/vmrun -kernel $(DEMO_KERNEL) -- build/demo
 
+.PHONY: demo-native
+demo-native: build/xdpctl-nl build/demo  ## the servers without the module, on this machine and real traffic
+	@build/demo -native
+
 .PHONY: bench
 bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of both doors in guest instructions
 	@for kernel in $(BENCH_KERNELS); do \
@@ -170,13 +176,19 @@ bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of bo
 # -- installation -----------------------------------------------------------
 
 .PHONY: install
-install: build/xdpctl-nl  ## the tool, and what dkms needs to build the module
+install: build/xdpctl-nl  ## the tool with its systemd units, and what dkms needs to build the module
 	install -D -m 755 build/xdpctl-nl $(DESTDIR)$(PREFIX)/sbin/xdpctl-nl
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	build/xdpctl-nl completion bash \
 		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/xdpctl-nl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in xdpctl.service xdpctl.socket; do \
+		sed 's,/usr/local/,$(PREFIX)/,' cmd/xdpctl-nl/systemd/$$unit \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit 1; \
+		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; \
+	done
 	install -D -m 644 kmod/uapi/xdpctl.h $(DESTDIR)$(PREFIX)/include/linux/xdpctl.h
 	install -D -m 644 bpf/xdpctl_rx_metadata.h $(DESTDIR)$(PREFIX)/include/xdpctl_rx_metadata.h
 	install -D -m 644 family/xdpctl.yaml $(DESTDIR)$(PREFIX)/share/xdpctl/xdpctl.yaml

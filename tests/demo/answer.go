@@ -17,11 +17,12 @@ type stats map[string]uint64
 // answer is what one door says of all netdevs, by ifindex.
 type answer map[uint32]stats
 
-// counterNames are the names of the spec, in its order.
+// counterNames are the names of the spec, in its order. Which of them the meter has
+// counted is a number, too, but no counter.
 func counterNames() []string {
 	var names []string
 	for _, a := range family.AttrSetStats.Attrs {
-		if a.Kind == family.KindU64 {
+		if a.Kind == family.KindU64 && a.ID != family.AttrStatsMetered {
 			names = append(names, a.Name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
@@ -48,20 +49,42 @@ func expectations(n traffic.Counts) []expectation {
 	}
 }
 
-// doors are the three ways to ask, in the order of the table.
-var doors = []string{"netlink", "map", "bpftool"}
+// door is a way to ask.
+type door struct {
+	name    string // at the head of its column
+	command func(ns string) string
+	parse   func([]byte) (answer, error)
+}
 
-// ask asks for the statistics of all netdevs of namespace ns through one door.
-func (d *demo) ask(ns, door string) (answer, error) {
-	command, parse := "xdpctl-nl -n "+ns+" -j --via "+door+" stats show", parseTool
-	if door == "bpftool" {
-		command, parse = "bpftool -j map dump pinned "+pin(ns), parseBpftool
+// toolDoor is a door that xdpctl-nl asks at with these options.
+func toolDoor(name string, options func(ns string) string) door {
+	return door{name, func(ns string) string { return "xdpctl-nl " + options(ns) + " -j stats show" }, parseTool}
+}
+
+// moduleDoors are the three ways to ask the module.
+var moduleDoors = []door{
+	toolDoor("netlink", func(ns string) string { return "-n " + ns + " --via netlink" }),
+	toolDoor("map", func(ns string) string { return "-n " + ns + " --via map" }),
+	{"bpftool", func(ns string) string { return "bpftool -j map dump pinned " + pin(ns) }, parseBpftool},
+}
+
+// names are the names of doors.
+func names(doors []door) []string {
+	var list []string
+	for _, o := range doors {
+		list = append(list, o.name)
 	}
+	return list
+}
+
+// ask asks for the statistics of all netdevs of namespace ns.
+func (d *demo) ask(ns string, o door) (answer, error) {
+	command := o.command(ns)
 	out, err := d.quiet(command)
 	if err != nil {
 		return nil, err
 	}
-	a, err := parse(out)
+	a, err := o.parse(out)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", command, err)
 	}
@@ -74,8 +97,8 @@ func (d *demo) compare(context.Context) error {
 at every door; it is not 0.`)
 	answers := map[string][]answer{}
 	for _, ns := range []string{right, left} {
-		for _, door := range doors {
-			a, err := d.ask(ns, door)
+		for _, o := range d.doors {
+			a, err := d.ask(ns, o)
 			if err != nil {
 				return err
 			}
@@ -83,7 +106,7 @@ at every door; it is not 0.`)
 		}
 	}
 
-	d.row("", "", "frames", doors, "")
+	d.row("", "", "frames", names(d.doors), "")
 	checked, wrong := 0, 0
 	for _, e := range expectations(frames) {
 		index, err := d.ifindex(e.ns, e.dev)
@@ -94,7 +117,7 @@ at every door; it is not 0.`)
 		checked, wrong = checked+c, wrong+w
 	}
 	for _, ns := range []string{right, left} {
-		for _, diff := range differences(answers[ns]) {
+		for _, diff := range differences(names(d.doors), answers[ns]) {
 			fmt.Fprintf(d.out, "%s: %s\n", ns, diff)
 			wrong++
 		}
@@ -103,8 +126,8 @@ at every door; it is not 0.`)
 		fmt.Fprintf(d.out, "\nDISAGREE: %d differences.\n", wrong)
 		return errDisagree
 	}
-	fmt.Fprintf(d.out, "\nAGREE: netlink, map and bpftool say the same of every netdev, and each of the %d\n"+
-		"counters above is what the %d frames sent must have made it.\n", checked, frames.Total())
+	fmt.Fprintf(d.out, "\nAGREE: %s say the same of every netdev, and each of the %d\n"+
+		"counters above is what the %d frames sent must have made it.\n", list(names(d.doors)), checked, frames.Total())
 	return nil
 }
 
@@ -158,7 +181,7 @@ func (d *demo) compareDev(e expectation, index uint32, answers []answer) (checke
 
 // differences says where the answers of the doors are not the same, for all
 // netdevs and counters.
-func differences(answers []answer) []string {
+func differences(doors []string, answers []answer) []string {
 	var diffs []string
 	first := answers[0]
 	for i, a := range answers[1:] {
@@ -172,4 +195,10 @@ func differences(answers []answer) []string {
 		}
 	}
 	return diffs
+}
+
+// list is words as a sentence has them.
+func list(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }

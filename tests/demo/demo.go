@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -32,14 +34,27 @@ func pin(ns string) string { return "/sys/fs/bpf/xdp_stats_" + ns }
 type demo struct {
 	shell
 	release string
-	module  string
+	module  string // empty: there is none
+	doors   []door
 }
 
-func (d *demo) show(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{
-		d.load, d.makeBed, d.attach, d.traffic, d.print, d.compare,
-	} {
-		if err := step(ctx); err != nil {
+// step is a part of a demo.
+type step func(context.Context) error
+
+// withModule is the demo of the module.
+func (d *demo) withModule(ctx context.Context) error {
+	d.doors = moduleDoors
+	err := d.steps(ctx, d.load, d.makeBed, d.makeDevices, d.attach, d.traffic, d.print, d.compare)
+	if err != nil {
+		d.abandon()
+		return err
+	}
+	return d.tearDown(ctx)
+}
+
+func (d *demo) steps(ctx context.Context, steps ...step) error {
+	for _, s := range steps {
+		if err := s(ctx); err != nil {
 			return err
 		}
 	}
@@ -54,14 +69,14 @@ func (d *demo) load(context.Context) error {
 func (d *demo) makeBed(context.Context) error {
 	d.note(`Two network namespaces and two veth pairs between them: test frames
 come in through in, and leave redirected through out. Nothing else
-talks there. Each has a control device, to create control maps on.`)
+talks there.`)
 	for _, ns := range []string{left, right} {
 		if _, err := d.quiet("ip netns add " + ns); err != nil {
 			return err
 		}
 		fmt.Fprintf(d.out, "$ ip netns add %s\n", ns)
 		// No MLD and no router solicitation: nothing but test frames.
-		if _, err := d.quiet("nsenter --net=/run/netns/" + ns + " sysctl -qw net.ipv6.conf.default.disable_ipv6=1"); err != nil {
+		if err := traffic.InNetNS(path(ns), quietIPv6); err != nil {
 			return err
 		}
 	}
@@ -71,7 +86,21 @@ talks there. Each has a control device, to create control maps on.`)
 		ip -n left link set in up arp off
 		ip -n left link set out up arp off
 		ip -n right link set in up arp off
-		ip -n right link set out up arp off
+		ip -n right link set out up arp off`)
+}
+
+// quietIPv6 has netdevs to come send nothing by themselves, where there is IPv6.
+func quietIPv6() error {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *demo) makeDevices(context.Context) error {
+	d.note("Each has a control device, to create control maps on.")
+	return d.all(`
 		ip -n left link add xdpctl0 type xdpctl
 		ip -n right link add xdpctl0 type xdpctl`)
 }
@@ -79,11 +108,11 @@ talks there. Each has a control device, to create control maps on.`)
 func (d *demo) attach(context.Context) error {
 	d.note(`The program answers each frame with the verdict it asks for. A veth
 takes what is transmitted or redirected to it only with a program of
-its own.`)
+its own, so those come first.`)
 	err := d.all(`
-		xdpctl-nl -n right prog attach dev in obj bpf/verdict.bpf.o mode native
 		xdpctl-nl -n left prog attach dev in obj bpf/pass.bpf.o mode native
-		xdpctl-nl -n left prog attach dev out obj bpf/pass.bpf.o mode native`)
+		xdpctl-nl -n left prog attach dev out obj bpf/pass.bpf.o mode native
+		xdpctl-nl -n right prog attach dev in obj bpf/verdict.bpf.o mode native`)
 	if err != nil {
 		return err
 	}
@@ -92,11 +121,23 @@ its own.`)
 		return err
 	}
 	d.note("Redirected frames leave through out, ifindex %d.", index)
-	err = d.do(fmt.Sprintf("%sbpftool map update name verdict_ports key 0 0 0 0 value %d 0 0 0", enterRight, index))
-	if err != nil {
+	if err := d.redirectTo(index); err != nil {
 		return err
 	}
 	return d.do("xdpctl-nl -n right prog show")
+}
+
+// redirectTo has the program redirect to a netdev of namespace right.
+func (d *demo) redirectTo(index int) error {
+	if d.module != "" {
+		return d.do(fmt.Sprintf("%sbpftool map update name verdict_ports key 0 0 0 0 value %d 0 0 0", enterRight, index))
+	}
+	m, err := d.mapOf("in", "verdict_ports")
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return traffic.InNetNS(path(right), func() error { return m.Put(uint32(0), uint32(index)) })
 }
 
 // traffic sends the frames and waits until those that the program lets through

@@ -69,7 +69,7 @@ func TestDifferences(t *testing.T) {
 		{"absent netdev", []answer{one, {}, {1: {"packets": 1}, 2: {}}}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := differences(tt.answers); len(got) != tt.want {
+			if got := differences([]string{"a", "b", "c"}, tt.answers); len(got) != tt.want {
 				t.Errorf("%d differences, want %d: %q", len(got), tt.want, got)
 			}
 		})

@@ -6,9 +6,12 @@
 // frames for each, and reads the statistics through netlink, through the
 // control map, and with bpftool.
 //
-// It is run as root in a virtual machine, from the root of the repository, and
-// exits 0 only if all three answers agree, field by field, with each other and
-// with the numbers of frames sent.
+// That is run as root in a virtual machine. With -native it is run on any machine:
+// there is no module then, and the server in the tool itself is asked, and two that
+// listen on sockets. Nothing is changed outside of namespaces of its own.
+//
+// It is run from the root of the repository, and exits 0 only if all answers
+// agree, field by field, with each other and with the numbers of frames sent.
 package main
 
 import (
@@ -22,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpctl/xdpctl-nl/internal/apart"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
@@ -41,12 +45,14 @@ var errDisagree = errors.New("the doors do not agree")
 
 type options struct {
 	build   string
+	native  bool
 	timeout time.Duration
 }
 
 func main() {
 	var opts options
 	flag.StringVar(&opts.build, "build", "build", "`directory` of xdpctl-nl and RELEASE/xdpctl.ko")
+	flag.BoolVar(&opts.native, "native", false, "without the module, on this machine")
 	flag.DurationVar(&opts.timeout, "timeout", 5*time.Minute, "give up after this time")
 	flag.Parse()
 
@@ -57,6 +63,11 @@ func main() {
 }
 
 func run(opts options) error {
+	if opts.native {
+		if err := apart.Enter(); err != nil {
+			return err
+		}
+	}
 	build, err := filepath.Abs(opts.build)
 	if err != nil {
 		return err
@@ -71,16 +82,12 @@ func run(opts options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), opts.timeout)
 	defer cancel()
 
-	d := &demo{
-		shell:   shell{out: os.Stdout},
-		release: release,
-		module:  filepath.Join(opts.build, release, "xdpctl.ko"),
+	d := &demo{shell: shell{out: os.Stdout}, release: release}
+	if opts.native {
+		return d.withoutModule(ctx)
 	}
-	if err := d.show(ctx); err != nil {
-		d.abandon()
-		return err
-	}
-	return d.tearDown(ctx)
+	d.module = filepath.Join(opts.build, release, "xdpctl.ko")
+	return d.withModule(ctx)
 }
 
 func kernelRelease() (string, error) {

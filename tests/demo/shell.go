@@ -49,7 +49,7 @@ func (s *shell) quiet(command string) ([]byte, error) {
 		return out, nil
 	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return out, fmt.Errorf("%s: %w: %s%s", command, err, out, stderr.Bytes())
+		return out, &commandError{command, err, out, stderr.Bytes()}
 	}
 	return nil, fmt.Errorf("%s: %w", command, err)
 }
@@ -66,3 +66,16 @@ func (s *shell) all(commands string) error {
 	}
 	return nil
 }
+
+// commandError is that of a command that ended with another status than 0.
+type commandError struct {
+	command        string
+	err            error
+	stdout, stderr []byte
+}
+
+func (e *commandError) Error() string {
+	return fmt.Sprintf("%s: %v: %s%s", e.command, e.err, e.stdout, e.stderr)
+}
+
+func (e *commandError) Unwrap() error { return e.err }
