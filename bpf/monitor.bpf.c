@@ -13,8 +13,8 @@
 
 #define MONITOR_ENTRIES	16384
 
-/* The cookie of the network namespace. */
-const volatile __u64 monitor_netns;
+/* The cookie of the network namespace; it is put in before this is loaded. */
+__u64 monitor_netns;
 
 struct monitor_key {
 	__u32 ifindex;
