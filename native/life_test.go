@@ -179,7 +179,7 @@ func TestClean(t *testing.T) {
 	a.want2("")
 	b.want("0=pass/native/module/dispatched/active *=pass/native/module/dispatched")
 	fill(a)
-	if got := strings.Fields(kinds(clean(true))); len(got) != 2*6+1+len(tracePins()) {
+	if got := strings.Fields(kinds(clean(true))); len(got) != 2*6+2+len(tracePins()) {
 		t.Errorf("removed %s", got)
 	}
 	a.want("")

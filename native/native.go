@@ -17,7 +17,6 @@
 package native
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -140,22 +139,6 @@ func (c *Control) Port() family.Table[family.PortKey, family.Port] { return c.po
 
 // Name implements family.Control. It returns "native".
 func (c *Control) Name() string { return "native" }
-
-// Types implements family.Control. There is no map door, so no BTF is told.
-func (c *Control) Types(context.Context) ([]family.Type, error) {
-	var list []family.Type
-	for i := range family.Descs() {
-		d := &family.Descs()[i]
-		var t family.Type
-		t.SetID(d.Type)
-		t.SetName(d.MapName)
-		t.SetKeySize(uint32(d.KeySize))
-		t.SetValueSize(uint32(d.ValueSize))
-		t.SetOperations(d.Operations)
-		list = append(list, t)
-	}
-	return list, nil
-}
 
 // Close implements family.Control.
 func (c *Control) Close() error {

@@ -579,7 +579,7 @@ func TestTraceRace(t *testing.T) {
 		}
 		return out
 	}
-	want := slices.Sorted(slices.Values(tracePins()))
+	want := slices.Sorted(slices.Values(append(tracePins(), pinTypes)))
 	if diff := cmp.Diff(want, names()); diff != "" {
 		t.Errorf("pins, -want +got:\n%s", diff)
 	}
@@ -693,4 +693,18 @@ func TestTraceNames(t *testing.T) {
 			}
 		}
 	}
+}
+
+// traceOff stops counting exceptions, and forgets those that were counted. It
+// leaves no trace.
+func (s *state) traceOff() error {
+	dir := s.traceDir()
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	unlock, err := s.lockTrace()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(filepath.Join(dir, pinTypes)), removeTrace(dir), unlock())
 }

@@ -155,7 +155,9 @@ func (c *Control) traceOn() error {
 	if err != nil {
 		return err
 	}
-	err = startTrace(dir)
+	if err = c.state.pinTypes(); err == nil {
+		err = startTrace(dir)
+	}
 	var r *traceRefusal
 	if errors.As(err, &r) {
 		c.trace.mu.Lock()
@@ -281,20 +283,6 @@ func removeTrace(dir string) error {
 		return &os.PathError{Op: "remove", Path: dir, Err: err}
 	}
 	return nil
-}
-
-// traceOff stops counting exceptions, and forgets those that were counted. It
-// leaves no trace.
-func (s *state) traceOff() error {
-	dir := s.traceDir()
-	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	unlock, err := s.lockTrace()
-	if err != nil {
-		return err
-	}
-	return errors.Join(removeTrace(dir), unlock())
 }
 
 // sweepTrace takes away the counters of netdevs that are gone, if there are
