@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpctl/xdpctl-nl/genl"
 )
 
@@ -144,11 +146,14 @@ func (v *Server) dumper(op *Op) genl.DumpHandler {
 // before its reply, as the module's does.
 func (v *Server) change(f func(ctx context.Context, w *genl.ReplyWriter, r *genl.ServerRequest) error) genl.Handler {
 	return genl.HandlerFunc(func(w *genl.ReplyWriter, r *genl.ServerRequest) error {
-		ctx := WithNotify(r.Context(), v, func(ev Event) {
-			if op, attrs := encodeEvent(ev); op != nil {
-				w.Notify(op.Group, op.Cmd, attrs)
-			}
-		})
+		ctx := r.Context()
+		if r.Flags&unix.NLM_F_ECHO != 0 || v.hasListeners() {
+			ctx = WithNotify(ctx, v, func(ev Event) {
+				if op, attrs := encodeEvent(ev); op != nil {
+					w.Notify(op.Group, op.Cmd, attrs)
+				}
+			})
+		}
 		return f(ctx, w, r)
 	})
 }
@@ -215,6 +220,16 @@ func (s *AttrSet) attrByPath(path string) uint16 {
 		}
 	}
 	return 0
+}
+
+// hasListeners tells whether there is anybody to be notified.
+func (v *Server) hasListeners() bool {
+	for _, g := range groups {
+		if v.family.HasListeners(g) {
+			return true
+		}
+	}
+	return false
 }
 
 // listen is told how many listeners a group has.

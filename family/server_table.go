@@ -39,6 +39,7 @@ type served[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	table    Table[K, V]
 	desc     *TypeDesc
 	start    K        // what a key is before what the request says
+	room     int      // most bytes of attributes that an entry can have
 	optional []uint16 // attributes of the key
 }
 
@@ -48,7 +49,11 @@ type servedKey[K any] interface {
 }
 
 func newServed[K, V any, PK servedKey[K], PV valueCodec[K, V]](s *Server, t Table[K, V], start K, optional ...uint16) *served[K, V, PK, PV] {
-	return &served[K, V, PK, PV]{s, t, PK(nil).Desc(), start, optional}
+	v := &served[K, V, PK, PV]{server: s, table: t, desc: PK(nil).Desc(), start: start, optional: optional}
+	for _, f := range v.desc.Fields {
+		v.room += (attrHeaderLen + f.Size + 3) &^ 3
+	}
+	return v
 }
 
 // key reads the key of a request.
@@ -195,6 +200,10 @@ type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
 	if w.Empty() {
 		w.Consistent(d.t.server.generation(d.r.Context()))
+	}
+	// As in the module, no entry begins where the largest would have no room.
+	if w.Room() < d.t.room {
+		return genl.ErrNoRoom
 	}
 	for d.cur.Next(&d.k, &d.v) {
 		if !d.matches() {

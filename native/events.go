@@ -41,6 +41,7 @@ type events struct {
 // subscription implements family.Subscription.
 type subscription struct {
 	e       *events
+	owner   any // of family.WithNotify
 	monitor *monitor
 	wake    chan struct{}
 
@@ -58,6 +59,7 @@ type subscription struct {
 // Returns an error if the kernel does not let exceptions be watched.
 func (c *Control) Subscribe(ctx context.Context) (family.Subscription, error) {
 	s := &subscription{e: &c.events, wake: make(chan struct{}, 1)}
+	s.owner, _ = family.NotifyFrom(ctx)
 	c.events.mu.Lock()
 	err := c.inNetNS(func() error {
 		if len(c.events.subs) > 0 {
@@ -271,10 +273,19 @@ func (c *Control) failed() {
 	}
 }
 
+// changing prepares for telling of a change, under the lock: if nobody subscribes,
+// and the caller wants to know, of what there was.
+func (c *Control) changing(ctx context.Context) (err error) {
+	if _, f := family.NotifyFrom(ctx); f != nil && len(c.events.subs) == 0 {
+		c.events.last, err = c.snapshot(ctx)
+	}
+	return err
+}
+
 // changed tells what was changed through the Control, under the lock. Key is the
 // entry that was changed, which is told of in any case, or nil.
 func (c *Control) changed(ctx context.Context, key any) {
-	if len(c.events.subs) == 0 {
+	if _, f := family.NotifyFrom(ctx); f == nil && len(c.events.subs) == 0 {
 		return
 	}
 	if err := c.tell(context.WithoutCancel(ctx), key); err != nil {
@@ -293,9 +304,15 @@ func (c *Control) tell(ctx context.Context, key any) error {
 		return err
 	}
 	c.events.last = now
+	owner, f := family.NotifyFrom(ctx)
 	for _, ev := range list {
 		for s := range c.events.subs {
-			s.put(ev)
+			if f == nil || s.owner != owner {
+				s.put(ev)
+			}
+		}
+		if f != nil {
+			f(ev)
 		}
 	}
 	return nil

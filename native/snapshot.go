@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"os"
 	"slices"
@@ -84,6 +86,36 @@ func (c *Control) snapshotPorts() (map[uint32]uint32, error) {
 		}
 	}
 	return ports, nil
+}
+
+// Generation implements family.Generation: a hash of the netdevs and of what is
+// told of when it changes.
+func (c *Control) Generation(ctx context.Context) (uint32, error) {
+	h := fnv.New32a()
+	err := c.inNetNS(func() error {
+		devs, err := c.netdevs()
+		if err != nil {
+			return err
+		}
+		for _, d := range devs {
+			fmt.Fprintln(h, d.index, d.xdp)
+		}
+		s, err := c.snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(s.progs), compareProgs) {
+			fmt.Fprintln(h, k, s.progs[k].ProgID, s.progs[k].LinkID, s.progs[k].Mode)
+		}
+		for _, k := range slices.Sorted(maps.Keys(s.attrs)) {
+			fmt.Fprintln(h, k, s.attrs[k])
+		}
+		for _, k := range slices.Sorted(maps.Keys(s.ports)) {
+			fmt.Fprintln(h, k, s.ports[k])
+		}
+		return nil
+	})
+	return h.Sum32(), err
 }
 
 // changedKeys are the keys of what is not the same in both, in ascending order.

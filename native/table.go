@@ -93,6 +93,9 @@ func (t *table[K, V]) change(ctx context.Context, k *K, f func() error) error {
 	t.c.events.mu.Lock()
 	defer t.c.events.mu.Unlock()
 	return t.c.change(func() error {
+		if err := t.c.changing(ctx); err != nil {
+			return err
+		}
 		err := f()
 		if err != nil {
 			t.c.changed(ctx, nil) // half of it may have stayed
