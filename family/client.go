@@ -25,6 +25,7 @@ type Options = genl.Options
 // the caller is in another, that takes CAP_SYS_ADMIN.
 type Client struct {
 	conn   *genl.Conn
+	remote bool // the other side is not the kernel
 	family atomic.Pointer[genl.Family]
 	bufs   sync.Pool // of *requestBuf
 
@@ -49,7 +50,7 @@ func Dial(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{conn: conn}
+	c := &Client{conn: conn, remote: o.Transport != nil}
 	c.bufs.New = func() any { return new(requestBuf) }
 	if _, err := c.find(context.Background()); err != nil {
 		conn.Close()

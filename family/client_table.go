@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpctl/xdpctl-nl/genl"
 )
 
@@ -124,11 +126,25 @@ func (t *clientTable[K, V, PK, PV]) appendFDs(fds []int, attrs []byte) []int {
 		}
 		var fd uint32
 		if t.desc.Set.isFD(typ) && getU32(data, &fd) && int32(fd) >= 0 {
-			fds = append(fds, int(fd))
+			if t.c.remote && !isOpen(fd) {
+				ne.PutUint32(data, badFD)
+			} else {
+				fds = append(fds, int(fd))
+			}
 		}
 		attrs = rest
 	}
 	return fds
+}
+
+// badFD is the number of no file descriptor, which other processes know for one.
+const badFD = 0xffffffff
+
+// isOpen tells whether a file descriptor can be passed on. One that cannot is left
+// to the other side to refuse.
+func isOpen(fd uint32) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
 }
 
 // Cursor implements Table. The cursor has received everything when the first

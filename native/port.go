@@ -5,7 +5,6 @@ package native
 import (
 	"context"
 	"errors"
-	"math"
 	"syscall"
 
 	"github.com/xdpctl/xdpctl-nl/family"
@@ -100,7 +99,7 @@ func (c *Control) portUpdate(_ context.Context, k *family.PortKey, v *family.Por
 	if !v.Has(family.AttrPortIfindex) {
 		return missing("ifindex", "no netdev is given")
 	}
-	if v.Ifindex == 0 || v.Ifindex > math.MaxInt32 {
+	if v.Ifindex == 0 {
 		return refuse(syscall.ERANGE, "ifindex", outOfRange)
 	}
 	p, err := c.portsOpen()
