@@ -56,6 +56,9 @@ func (r *reader) reply(b []byte) string {
 	fmt.Fprintf(&s, "%s %x", op.Name, b[1:4])
 	eachAttr(b[4:], func(typ uint16, data []byte) {
 		name := op.Set.AttrName(typ & 0x3fff)
+		if slices.Contains(r.unknown, name) {
+			return
+		}
 		fmt.Fprintf(&s, " %#x %s=%s", typ, name, r.attr(op, name, data))
 	})
 	return s.String()

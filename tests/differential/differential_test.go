@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/genl"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/native"
 )
 
 func TestMain(m *testing.M) { testutil.Main(m) }
@@ -99,6 +101,26 @@ var options = []netlink.ConnOption{
 func TestProxy(t *testing.T) {
 	differential(t, stage{noEcho: true}, func(ns *testutil.NetNS) (family.Control, error) {
 		return family.Dial(family.Options{NetNS: ns.FD()})
+	})
+}
+
+// TestNative compares the kernel's family with the server that needs no module,
+// which has counted exceptions from the beginning, as the module has. It cannot
+// know how many frames a veth had, and so not how many were passed, since nobody
+// watches whether its driver counted all the time (docs/statistics.md).
+func TestNative(t *testing.T) {
+	differential(t, stage{unknown: []string{"packets", "pass"}}, func(ns *testutil.NetNS) (family.Control, error) {
+		o := native.Options{NetNS: ns.FD()}
+		t.Cleanup(func() {
+			if _, err := native.Clean(context.Background(), native.CleanOptions{Options: o, All: true}); err != nil {
+				t.Errorf("clean up: %v", err)
+			}
+		})
+		c, err := native.Open(o)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.CountExceptions()
 	})
 }
 

@@ -24,7 +24,8 @@ type stage struct {
 	ifindexes []uint32 // netdevs, and numbers that are none
 	fds       []uint32 // programs, and numbers that are none
 	progIDs   []uint32
-	noEcho    bool // of what is changed
+	noEcho    bool     // of what is changed
+	unknown   []string // counters that one side does not know
 }
 
 // generator makes requests, the same for the same seed.
