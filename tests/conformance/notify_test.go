@@ -153,10 +153,8 @@ func testNotifiedWhere(t *testing.T, b backend) {
 }
 
 // TestMapSubscribe asks for notifications where there are none.
-func TestMapSubscribe(t *testing.T) { eachBackend(t, testMapSubscribe) }
-
-func testMapSubscribe(t *testing.T, b backend) {
-	w := emptyWorld(t, b)
+func TestMapSubscribe(t *testing.T) {
+	w := emptyWorld(t, module)
 	if _, err := w.other().Subscribe(w.ctx); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("got %v, want %v", err, errors.ErrUnsupported)
 	}

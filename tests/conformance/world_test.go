@@ -52,6 +52,7 @@ func emptyWorld(t *testing.T, b backend) *world {
 		links: make(map[uint32]string),
 	}
 	w.ctl = b.prepare(w.ns)
+	t.Cleanup(func() { b.cleanUp(w) })
 	for _, d := range w.ways {
 		c, err := d.open(w.ns)
 		if err != nil {

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+// Command waysdoc writes docs/conformance.md: which cases of the conformance
+// suite every way into XDP control answers alike, and which not.
+//
+// Its sources are the tests, by their names and comments, and the table of
+// deviations, which the suite holds the ways to.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Places, relative to the suite.
+const (
+	tablePath = "deviations.txt"
+	docPath   = "../../docs/conformance.md"
+)
+
+// deviation is a line of the table.
+type deviation struct{ test, kernels, verdict, reason string }
+
+// testCase is a test that runs on every backend.
+type testCase struct{ name, doc string }
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "waysdoc:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	cases, err := readCases(".")
+	if err != nil {
+		return err
+	}
+	table, err := readTable(tablePath)
+	if err != nil {
+		return err
+	}
+	for _, d := range table {
+		name, _, _ := strings.Cut(d.test, "/")
+		if !slices.ContainsFunc(cases, func(c testCase) bool { return c.name == name }) {
+			return fmt.Errorf("%s: there is no case %s", tablePath, name)
+		}
+	}
+	return os.WriteFile(docPath, page(cases, table), 0o644)
+}
+
+// readCases returns the tests that call eachBackend, in order of their names.
+func readCases(dir string) ([]testCase, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		return nil, err
+	}
+	var cases []testCase
+	for _, path := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if ok && strings.HasPrefix(fn.Name.Name, "Test") && callsEachBackend(fn) {
+				cases = append(cases, testCase{fn.Name.Name, firstSentence(fn)})
+			}
+		}
+	}
+	slices.SortFunc(cases, func(a, b testCase) int { return cmp.Compare(a.name, b.name) })
+	return cases, nil
+}
+
+func callsEachBackend(fn *ast.FuncDecl) bool {
+	found := false
+	ast.Inspect(fn.Body, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && id.Name == "eachBackend" {
+			found = true
+		}
+		return true
+	})
+	return found
+}
+
+// firstSentence returns what the test does, without its name.
+func firstSentence(fn *ast.FuncDecl) string {
+	text := strings.Join(strings.Fields(fn.Doc.Text()), " ")
+	text = strings.TrimPrefix(text, fn.Name.Name+" ")
+	if i := strings.Index(text, ". "); i >= 0 {
+		text = text[:i]
+	}
+	return strings.TrimSuffix(text, ".")
+}
+
+// readTable reads lines of test, kernels, verdict and reason, with tabs between.
+func readTable(path string) ([]deviation, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var table []deviation
+	for s := bufio.NewScanner(f); s.Scan(); {
+		line := s.Text()
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		w := strings.Split(line, "\t")
+		if len(w) != 4 {
+			return nil, fmt.Errorf("%s: %q: want 4 words", path, line)
+		}
+		table = append(table, deviation{w[0], w[1], w[2], w[3]})
+	}
+	return table, nil
+}
+
+// ways are the columns, and the suffix of the tests in them. The first is what
+// the others are compared with.
+var ways = []struct{ name, suffix string }{
+	{"kernel netlink", ""},
+	{"kernel map", ""},
+	{"embedded", "/native/embedded"},
+	{"unix socket", "/native/unix"},
+}
+
+// page writes the page.
+func page(cases []testCase, table []deviation) []byte {
+	var b bytes.Buffer
+	b.WriteString(head)
+	for _, w := range ways {
+		fmt.Fprintf(&b, " %s |", w.name)
+	}
+	fmt.Fprintf(&b, "\n|%s\n", strings.Repeat("---|", len(ways)+1))
+	var notes []string
+	for _, c := range cases {
+		fmt.Fprintf(&b, "| **%s** %s |", strings.TrimPrefix(c.name, "Test"), c.doc)
+		for _, w := range ways {
+			fmt.Fprintf(&b, " %s |", cell(c.name, w.suffix, table, &notes))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(tail)
+	for i, n := range notes {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, n)
+	}
+	return b.Bytes()
+}
+
+// cell says how a case comes out one way, and adds notes.
+func cell(name, suffix string, table []deviation, notes *[]string) string {
+	if suffix == "" {
+		return "equal"
+	}
+	var words []string
+	for _, d := range table {
+		base, rest, _ := strings.Cut(d.test, "/")
+		if base != name || !strings.HasPrefix(suffix, "/"+rest) && !strings.HasPrefix("/"+rest, suffix) {
+			continue
+		}
+		note := fmt.Sprintf("%s: %s", d.test, d.reason)
+		if d.kernels != "all" {
+			note = fmt.Sprintf("%s, %s: %s", d.test, d.kernels, d.reason)
+		}
+		n := slices.Index(*notes, note) + 1
+		if n == 0 {
+			*notes = append(*notes, note)
+			n = len(*notes)
+		}
+		words = append(words, fmt.Sprintf("%s (%d)", d.verdict, n))
+	}
+	if len(words) == 0 {
+		return "equal"
+	}
+	return strings.Join(words, ", ")
+}
+
+const head = `<!-- SPDX-License-Identifier: BSD-3-Clause -->
+<!-- Code generated by internal/waysdoc from tests/conformance; DO NOT EDIT. -->
+# Conformance
+
+One suite asks the same of every way into XDP control, and compares the answers:
+errnos, values, notifications, and what the kernel's own tools see after it. This
+page is written from its tests and from its table of deviations. A case that the
+table calls different and that comes out equal fails, as does one that differs
+and is not in it.
+
+Beside the suite, tests/differential sends the same bytes to the kernel's family
+and to the server in userspace, 10,000 generated requests and more, malformed ones
+included, and wants the same bytes back.
+
+| case |`
+
+const tail = `
+Equal means on 6.1 and on 6.12, unless a note says otherwise.
+
+`
