@@ -238,10 +238,8 @@ func testMissing(t *testing.T, b backend) {
 
 // TestTypes compares the control types that the family lists with the maps
 // that the kernel makes of them.
-func TestTypes(t *testing.T) { eachBackend(t, testTypes) }
-
-func testTypes(t *testing.T, b backend) {
-	w := newWorld(t, b)
+func TestTypes(t *testing.T) {
+	w := newWorld(t, module)
 	types, err := w.one().Types(w.ctx)
 	if err != nil {
 		t.Fatal(err)

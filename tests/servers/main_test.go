@@ -6,6 +6,7 @@
 package servers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/apart"
 	"github.com/xdpctl/xdpctl-nl/internal/scripttest"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/native"
 )
 
 // withoutModule runs the tests, in the virtual machine with all that is checked
@@ -39,6 +41,12 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the scripts that are run over the module too, and some more.
 func TestScripts(t *testing.T) {
+	// What the scripts leave pinned would count as left behind.
+	t.Cleanup(func() {
+		if _, err := native.Clean(context.Background(), native.CleanOptions{All: true}); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, server := range []string{"embedded", "socket"} {
 		t.Run(server, func(t *testing.T) {
 			scripttest.Run(t, scripttest.Way{
