@@ -127,7 +127,7 @@ test:  ## everything there is to check, but for the debug kernel
 	@tests/steps deps generate-check check unit all vm
 
 .PHONY: test-debug
-test-debug:  ## the VM suite on the debug kernel
+test-debug:  ## the VM suite on the debug kernel, as far as the module is tested
 	@tests/steps deps debug-kernel vm-debug
 
 # go-test NAME,ARGUMENTS runs go test with its output in brief, and all of it in
@@ -151,8 +151,10 @@ vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RU
 	done; exit $$failed
 
 .PHONY: vm-debug
+vm-debug: VMFLAGS += -env XDPCTL_BACKENDS=module -env XDPCTL_REQUESTS=2000
+vm-debug: PACKAGES := $(filter-out %/tests/native %/tests/servers,$(PACKAGES))
 vm-debug: debug-kernel
-	@$(MAKE) --no-print-directory vm KERNELS=debug TIMEOUT=60m
+	@$(MAKE) --no-print-directory vm KERNELS=debug TIMEOUT=60m PACKAGES="$(PACKAGES)" VMFLAGS="$(VMFLAGS)"
 
 .PHONY: soak
 soak:  ## the VM suite with the stress cases in full, ROUNDS=1000

@@ -71,3 +71,7 @@ func ModuleRefs() (int, error) {
 	}
 	return strconv.Atoi(strings.TrimSpace(string(b)))
 }
+
+// ModuleOnly tells whether only the module is to be tested: a debug kernel finds
+// faults of the kernel's, and takes long.
+func ModuleOnly() bool { return os.Getenv("XDPCTL_BACKENDS") == "module" }

@@ -150,6 +150,9 @@ func (s *nativeServer) close() error {
 func eachBackend(t *testing.T, fn func(t *testing.T, b backend)) {
 	t.Helper()
 	for _, b := range []backend{module, userspace} {
+		if b != module && testutil.ModuleOnly() {
+			continue
+		}
 		t.Run(string(b), func(t *testing.T) {
 			if !deviates(t) {
 				fn(t, b)

@@ -109,6 +109,9 @@ func TestProxy(t *testing.T) {
 // know how many frames a veth had, and so not how many were passed, since nobody
 // watches whether its driver counted all the time (docs/statistics.md).
 func TestNative(t *testing.T) {
+	if testutil.ModuleOnly() {
+		return
+	}
 	differential(t, stage{unknown: []string{"packets", "pass"}}, func(ns *testutil.NetNS) (family.Control, error) {
 		o := native.Options{NetNS: ns.FD()}
 		t.Cleanup(func() {
