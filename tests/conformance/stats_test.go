@@ -5,6 +5,8 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -124,7 +126,9 @@ func (w *world) counted(dev string, want map[string]uint64, must ...string) {
 				expected[name] = want[name]
 			}
 			for _, name := range must {
-				expected[name] = want[name]
+				if !slices.Contains(w.unknown(dev), name) {
+					expected[name] = want[name]
+				}
 			}
 			diff = gocmp.Diff(expected, got)
 			return diff == ""
@@ -132,6 +136,18 @@ func (w *world) counted(dev string, want map[string]uint64, must ...string) {
 		if !ok {
 			w.Errorf("counters of %s at the %s door, -sent +counted:\n%s", dev, d.name, diff)
 		}
+	}
+}
+
+// unknown are counters that the backend need not know, by the table of deviations.
+func (w *world) unknown(dev string) []string {
+	switch {
+	case w.backend == module:
+		return nil
+	case strings.HasPrefix(dev, "veth"):
+		return []string{"packets", "pass"}
+	default: // the virtio_net devices, which have counted before
+		return []string{"redirect", "tx"}
 	}
 }
 
