@@ -35,6 +35,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[string]int // by group
 	events    *servedEvents  // while there are any
+	ending    sync.WaitGroup // events that nobody listens to any more
 }
 
 // ServeOptions say how to [Serve].
@@ -73,7 +74,9 @@ func (v *Server) Close() error {
 	e := v.events
 	v.events = nil
 	v.mu.Unlock()
-	return errors.Join(err, e.close())
+	err = errors.Join(err, e.close())
+	v.ending.Wait()
+	return err
 }
 
 // op describes an operation to the server.
@@ -232,10 +235,12 @@ func (v *Server) hasListeners() bool {
 	return false
 }
 
-// listen is told how many listeners a group has.
-func (v *Server) listen(group string, n int) {
+// listen is told how many listeners a group has. The first is refused if the
+// Control cannot be subscribed to.
+func (v *Server) listen(group string, n int) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	before := v.listeners[group]
 	v.listeners[group] = n
 	total := 0
 	for _, n := range v.listeners {
@@ -243,11 +248,18 @@ func (v *Server) listen(group string, n int) {
 	}
 	switch {
 	case total > 0 && v.events == nil:
-		v.events = v.startEvents()
+		var err error
+		if v.events, err = v.startEvents(); err != nil {
+			v.listeners[group] = before
+			return err
+		}
 	case total == 0 && v.events != nil:
-		go v.events.close() // waits for one who may be about to notify
+		// Not here, for it waits for one who may be about to notify.
+		e := v.events
+		v.ending.Go(func() { e.close() })
 		v.events = nil
 	}
+	return nil
 }
 
 // servedEvents passes on the events of the Control.
@@ -258,23 +270,20 @@ type servedEvents struct {
 }
 
 // startEvents subscribes to the Control, so that whoever has joined a group
-// misses nothing after that. Without a subscription listeners are told that they
-// miss something.
-func (v *Server) startEvents() *servedEvents {
+// misses nothing after that.
+func (v *Server) startEvents() (*servedEvents, error) {
 	ctx, cancel := context.WithCancel(WithNotify(context.Background(), v, nil))
-	e := &servedEvents{cancel: cancel, done: make(chan struct{})}
-	var err error
-	e.sub, err = v.control.Subscribe(ctx)
+	sub, err := v.control.Subscribe(ctx)
 	if err != nil {
-		close(e.done)
-		go v.lost()
-		return e
+		cancel()
+		return nil, err
 	}
+	e := &servedEvents{sub: sub, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(e.done)
-		v.pass(ctx, e.sub)
+		v.pass(ctx, sub)
 	}()
-	return e
+	return e, nil
 }
 
 // pass passes on events until the subscription ends.
@@ -310,9 +319,6 @@ func (e *servedEvents) close() error {
 	}
 	e.cancel()
 	<-e.done
-	if e.sub == nil {
-		return nil
-	}
 	return e.sub.Close()
 }
 

@@ -90,6 +90,7 @@ type memoryControl struct {
 
 	mu   sync.Mutex
 	subs []chan Event
+	deaf error // instead of a subscription
 }
 
 func (c *memoryControl) Stats() Table[StatsKey, Stats]    { return &c.stats }
@@ -109,6 +110,9 @@ func (c *memoryControl) Types(context.Context) ([]Type, error) {
 func (c *memoryControl) Subscribe(context.Context) (Subscription, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.deaf != nil {
+		return nil, c.deaf
+	}
 	ch := make(chan Event, 16)
 	c.subs = append(c.subs, ch)
 	return &memorySubscription{ch}, nil
@@ -341,5 +345,25 @@ func TestServerNotifies(t *testing.T) {
 	}
 	if _, err := sub.Recv(ctx); !errors.Is(err, syscall.ENOBUFS) {
 		t.Errorf("overrun: %v", err)
+	}
+}
+
+// TestServerDeaf listens where there is nothing to be heard, and again when there
+// is.
+func TestServerDeaf(t *testing.T) {
+	c, client := serveMemory(t)
+	c.deaf = fmt.Errorf("watch: %w", unix.EOPNOTSUPP)
+	if _, err := client.Subscribe(t.Context()); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Fatalf("got %v, want %v", err, unix.EOPNOTSUPP)
+	}
+	c.deaf = nil
+	sub, err := client.Subscribe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	c.tell(Event{})
+	if _, err := sub.Recv(t.Context()); !errors.Is(err, unix.ENOBUFS) {
+		t.Errorf("got %v, want %v", err, unix.ENOBUFS)
 	}
 }

@@ -110,7 +110,9 @@ type ServedFamily struct {
 
 	// Listeners, if not nil, is told how many sockets have joined a group,
 	// whenever one joins or leaves it. It must not join or leave any.
-	Listeners func(group string, n int)
+	//
+	// It may refuse one that joins, who is told the error, or its errno.
+	Listeners func(group string, n int) error
 
 	served atomic.Pointer[served]
 }

@@ -249,10 +249,18 @@ func (k *ServerSocket) member(f *served, i int, id uint32, join bool) error {
 		f.listening[i].Store(int32(n))
 	}
 	s.socketsMu.Unlock()
-	if f != nil && f.Listeners != nil {
-		f.Listeners(f.Groups[i].Name, n)
+	if f == nil || f.Listeners == nil {
+		return nil
 	}
-	return nil
+	err := f.Listeners(f.Groups[i].Name, n)
+	if err == nil || !join {
+		return nil
+	}
+	s.socketsMu.Lock()
+	s.leaveLocked(k, id)
+	f.listening[i].Store(int32(len(s.listeners[id])))
+	s.socketsMu.Unlock()
+	return err
 }
 
 // leaveLocked takes a socket off a group.

@@ -85,10 +85,11 @@ func newTestServer(tb testing.TB, o ServerOptions) *testServer {
 			{Command: cmdNone, Do: fail},
 			{Command: cmdList, Policy: testPolicy, Dump: DumpFunc(func(*ServerRequest) (DumpCursor, error) { return s.list(), nil })},
 		},
-		Listeners: func(group string, n int) {
+		Listeners: func(group string, n int) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.listeners = append(s.listeners, fmt.Sprintf("%s %d", group, n))
+			return nil
 		},
 	}
 	if err := s.Register(s.fam); err != nil {

@@ -3,6 +3,7 @@
 package native
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,7 +98,9 @@ func leaveDev(dir string) error {
 
 // Collect removes what interrupted changes have left, and what is kept of netdevs
 // and network namespaces that are gone. Every change does so by the way.
-func (c *Control) Collect() error { return c.change(func() error { return nil }) }
+func (c *Control) Collect(ctx context.Context) error {
+	return c.change(ctx, func() error { return nil })
+}
 
 // collect removes what interrupted changes have left, what is kept of netdevs
 // that are gone, and of network namespaces that are.
@@ -170,7 +173,7 @@ func (c *Control) collectNetNS() error {
 		if out, err := isOut(filepath.Join(dir, beaconNetNS)); err != nil || !out {
 			continue // whoever is there will see
 		}
-		unlock, err := lockDir(dir, unix.LOCK_EX|unix.LOCK_NB)
+		unlock, err := lockDir(context.Background(), dir, unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
 			continue // somebody else has begun
 		}

@@ -20,11 +20,7 @@ import (
 func (c *Control) capsOps() ops[family.CapsKey, family.Caps] {
 	return ops[family.CapsKey, family.Caps]{
 		keys: func(_ context.Context, filter *family.CapsKey) ([]family.CapsKey, error) {
-			var only *uint32
-			if filter != nil {
-				only = &filter.Ifindex
-			}
-			return netdevKeys(c, only, func(d *netdev) family.CapsKey { return family.CapsKey{Ifindex: d.index} })
+			return netdevKeys(c, filter, func(k *family.CapsKey) *uint32 { return &k.Ifindex })
 		},
 		lookup: c.capsLookup,
 	}

@@ -42,7 +42,7 @@ func Clean(ctx context.Context, o CleanOptions) (removed []string, err error) {
 	}
 	if removed, err = c.clean(ctx); err == nil && o.All {
 		var more []string
-		more, err = c.cleanAll()
+		more, err = c.cleanAll(ctx)
 		removed = append(removed, more...)
 	}
 	mount := filepath.Dir(c.state.root) + "/"
@@ -62,7 +62,7 @@ func (c *Control) clean(ctx context.Context) (removed []string, err error) {
 		return nil, nil
 	}
 	err = c.inNetNS(func() error {
-		unlock, err := c.state.lock()
+		unlock, err := c.state.lock(ctx)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func pinsBelow(dir string) (pins []string, err error) {
 
 // cleanAll removes the state of the other network namespaces, and what the
 // machine has once.
-func (c *Control) cleanAll() (removed []string, err error) {
+func (c *Control) cleanAll(ctx context.Context) (removed []string, err error) {
 	list, err := os.ReadDir(c.state.root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -131,7 +131,7 @@ func (c *Control) cleanAll() (removed []string, err error) {
 		path := filepath.Join(c.state.root, e.Name())
 		var pins []string
 		if _, err := strconv.ParseUint(e.Name(), 16, 64); err == nil {
-			pins, err = cleanOther(path)
+			pins, err = cleanOther(ctx, path)
 			if err != nil {
 				return append(removed, pins...), err
 			}
@@ -144,8 +144,8 @@ func (c *Control) cleanAll() (removed []string, err error) {
 }
 
 // cleanOther removes the state of another network namespace.
-func cleanOther(dir string) ([]string, error) {
-	unlock, err := lockDir(dir, unix.LOCK_EX)
+func cleanOther(ctx context.Context, dir string) ([]string, error) {
+	unlock, err := lockDir(ctx, dir, unix.LOCK_EX)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -104,7 +104,7 @@ func (b *bed) wantLeftAlone(state, text string) {
 
 // placeholder turns the placeholder of a netdev on or off.
 func (c *Control) placeholder(ctx context.Context, ifindex uint32, on bool) (id uint32, err error) {
-	err = c.change(func() (err error) {
+	err = c.change(ctx, func() (err error) {
 		if on {
 			id, err = c.placeholderOn(ctx, ifindex)
 			return err

@@ -3,8 +3,10 @@
 package native
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +24,7 @@ import (
 // poke collects what is left over.
 func (b *bed) poke(c *Control) {
 	b.Helper()
-	b.must(c.Collect())
+	b.must(c.Collect(b.Context()))
 }
 
 // TestNetdevGone takes netdevs away that have programs.
@@ -270,4 +272,21 @@ func TestTogether(t *testing.T) {
 		}
 	}
 	b.want("")
+}
+
+// TestLockHeld changes something while another process holds the lock: the wait
+// ends with the context, and names what is waited for.
+func TestLockHeld(t *testing.T) {
+	b := newBed(t)
+	unlock, err := b.c.state.lock(t.Context())
+	b.must(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = b.c.Collect(ctx)
+	var path *fs.PathError
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &path) || path.Path != b.c.state.dir {
+		t.Errorf("got %v, want the lock of %s and %v", err, b.c.state.dir, context.DeadlineExceeded)
+	}
+	b.must(unlock())
+	b.must(b.c.Collect(t.Context()))
 }

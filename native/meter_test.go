@@ -221,7 +221,7 @@ func TestMeterFollows(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan int)
 	put := func(p *ebpf.Program) error {
-		return b.c.change(func() error {
+		return b.c.change(t.Context(), func() error {
 			dev := uint32(b.dev)
 			if err := b.c.meterNext(dev, p); err != nil {
 				return err

@@ -3,6 +3,7 @@
 package native
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,14 +77,14 @@ func (s *state) devs() ([]uint32, error) {
 
 // lock makes the directory of the network namespace, and takes the lock without
 // which nothing in it may change (flock on the directory itself).
-func (s *state) lock() (unlock func() error, err error) {
+func (s *state) lock(ctx context.Context) (unlock func() error, err error) {
 	for {
 		if err := mkdir(s.root); err != nil {
 			return nil, err
 		}
 		err := mkdir(s.dir)
 		if err == nil {
-			unlock, err = lockDir(s.dir, unix.LOCK_EX)
+			unlock, err = lockDir(ctx, s.dir, unix.LOCK_EX)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return unlock, err
@@ -99,20 +101,38 @@ func mkdir(path string) error {
 	return err
 }
 
+// lockPatience is how long a lock is waited for. Nobody holds one longer than it
+// takes to change something, unless he is stopped.
+const lockPatience = time.Minute
+
 // lockDir takes a lock on a directory.
 //
 // Returns an error matching fs.ErrNotExist if the directory is not there, or not
-// any more when the lock has been taken.
-func lockDir(path string, how int) (unlock func() error, err error) {
+// any more when the lock has been taken, or os.ErrDeadlineExceeded if somebody
+// else does not give it back.
+func lockDir(ctx context.Context, path string, how int) (unlock func() error, err error) {
 	d, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = unix.Flock(int(d.Fd()), how)
-		if err != unix.EINTR {
-			break
-		}
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience,
+		fmt.Errorf("another process has held the lock for %v: %w", lockPatience, os.ErrDeadlineExceeded))
+	defer cancel()
+	taken := make(chan error, 1)
+	if err := flock(d, how|unix.LOCK_NB); err != unix.EWOULDBLOCK || how&unix.LOCK_NB != 0 {
+		taken <- err
+	} else {
+		go func() { taken <- flock(d, how) }()
+	}
+	select {
+	case err = <-taken:
+	case <-ctx.Done():
+		// It may still come, and then goes with the directory.
+		go func() {
+			<-taken
+			d.Close()
+		}()
+		return nil, &os.PathError{Op: "flock", Path: path, Err: context.Cause(ctx)}
 	}
 	var have, want unix.Stat_t
 	if err != nil {
@@ -130,6 +150,15 @@ func lockDir(path string, how int) (unlock func() error, err error) {
 	return d.Close, nil
 }
 
+// flock takes a lock on an open file.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // settled runs f, which reads, while nobody changes anything: after a change that
 // is under way, or as part of it. It does not if there is no state, and so
 // nothing that could be changing.
@@ -137,7 +166,7 @@ func (s *state) settled(f func() error) error {
 	if s.holder.Load() == int32(unix.Gettid()) {
 		return f()
 	}
-	unlock, err := lockDir(s.dir, unix.LOCK_SH)
+	unlock, err := lockDir(context.Background(), s.dir, unix.LOCK_SH)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f()
 	}
@@ -180,12 +209,12 @@ func rmdir(path string) error {
 // change runs f, which changes something, in the network namespace and under the
 // lock. What interrupted changes and netdevs that are gone have left is removed
 // before.
-func (c *Control) change(f func() error) error {
+func (c *Control) change(ctx context.Context, f func() error) error {
 	return c.inNetNS(func() error {
 		if err := checkAdmin(); err != nil {
 			return err
 		}
-		unlock, err := c.state.lock()
+		unlock, err := c.state.lock(ctx)
 		if err != nil {
 			return err
 		}
@@ -196,8 +225,8 @@ func (c *Control) change(f func() error) error {
 			return fmt.Errorf("collect what is left over: %w", err)
 		}
 		err = f()
-		if err := c.mark(); err != nil {
-			return fmt.Errorf("mark network namespace: %w", err)
+		if marked := c.mark(); marked != nil {
+			return joined(fmt.Errorf("mark network namespace: %w", marked), err)
 		}
 		return err
 	})

@@ -15,22 +15,23 @@ import (
 func (c *Control) statsOps() ops[family.StatsKey, family.Stats] {
 	return ops[family.StatsKey, family.Stats]{
 		keys: func(_ context.Context, filter *family.StatsKey) ([]family.StatsKey, error) {
-			var only *uint32
-			if filter != nil {
-				only = &filter.Ifindex
-			}
-			return netdevKeys(c, only, func(d *netdev) family.StatsKey { return family.StatsKey{Ifindex: d.index} })
+			return netdevKeys(c, filter, func(k *family.StatsKey) *uint32 { return &k.Ifindex })
 		},
 		lookup: c.statsLookup,
 	}
 }
 
-// netdevKeys makes a key of each netdev, or of one only.
-func netdevKeys[K any](c *Control, only *uint32, key func(*netdev) K) ([]K, error) {
+// netdevKeys makes a key of each netdev, or of that of filter only. Ifindex is the
+// member of a key.
+func netdevKeys[K any](c *Control, filter *K, ifindex func(*K) *uint32) ([]K, error) {
+	var only *uint32
+	if filter != nil {
+		only = ifindex(filter)
+	}
 	list, err := c.someNetdevs(only)
-	keys := make([]K, 0, len(list))
-	for _, d := range list {
-		keys = append(keys, key(d))
+	keys := make([]K, len(list))
+	for i, d := range list {
+		*ifindex(&keys[i]) = d.index
 	}
 	return keys, err
 }

@@ -92,7 +92,7 @@ func (t *table[K, V]) Delete(ctx context.Context, k *K) error {
 func (t *table[K, V]) change(ctx context.Context, k *K, f func() error) error {
 	t.c.events.mu.Lock()
 	defer t.c.events.mu.Unlock()
-	return t.c.change(func() error {
+	return t.c.change(ctx, func() error {
 		if err := t.c.changing(ctx); err != nil {
 			return err
 		}

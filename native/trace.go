@@ -3,6 +3,7 @@
 package native
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -100,7 +101,7 @@ func (s *state) traceDir() string { return filepath.Join(s.root, traceName) }
 
 // lockTrace makes the directory where they are pinned, and takes its lock.
 func (s *state) lockTrace() (unlock func() error, err error) {
-	return (&state{root: s.root, dir: s.traceDir()}).lock()
+	return (&state{root: s.root, dir: s.traceDir()}).lock(context.Background())
 }
 
 // ExceptionsError says why the kernel does not let exceptions be counted; nil if
@@ -116,8 +117,8 @@ func (c *Control) ExceptionsError() error {
 // netdevs of the network namespace whose drivers have counted nothing yet.
 //
 // Returns an error if the kernel does not let them be counted.
-func (c *Control) CountExceptions() error {
-	err := c.change(func() error {
+func (c *Control) CountExceptions(ctx context.Context) error {
+	err := c.change(ctx, func() error {
 		if err := c.traceOn(); err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func TestNative(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return c, c.CountExceptions()
+		return c, c.CountExceptions(t.Context())
 	})
 }
 

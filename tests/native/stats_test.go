@@ -113,7 +113,7 @@ func (y *yard) dial() {
 	y.Cleanup(func() { client.Close() })
 	y.module = client
 	// The module takes note of every netdev that comes.
-	if err := y.c.CountExceptions(); err != nil {
+	if err := y.c.CountExceptions(y.Context()); err != nil {
 		y.Fatal(err)
 	}
 }

@@ -85,10 +85,11 @@ func newShop(t *testing.T) *shop {
 				Policy: &genl.PolicySet{Attrs: []genl.AttrPolicy{{Attr: attrFD, Policy: isNumber}}},
 			},
 		},
-		Listeners: func(_ string, n int) {
+		Listeners: func(_ string, n int) error {
 			if n > 0 {
 				s.joined <- struct{}{}
 			}
+			return nil
 		},
 	}
 	srv := genl.NewServer(genl.ServerOptions{})
