@@ -285,8 +285,12 @@ func TestExceptionsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			other.Up("v0")
+			// Takes v0 along, and so p0, at a time of the kernel's own.
 			other.Close()
-			w.ns.Del("p0")
+			testutil.Eventually(t, patience, "the end of p0", func() bool {
+				_, err := w.ns.Link("p0")
+				return err != nil
+			})
 		}
 		if err := <-done; err == nil {
 			t.Fatal("a netdev that is gone has sent")
