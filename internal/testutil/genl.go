@@ -273,6 +273,9 @@ func (a *Answer) parse(b []byte, seq uint32) {
 			a.Acks++
 			a.Errno = unix.Errno(-int32(binary.NativeEndian.Uint32(m[16:])))
 			a.extack(m, flags, 20)
+		case got != seq && got != 0 && seq != 0:
+			// The core goes on with a dump that it said had failed for
+			// want of memory.
 		case typ >= unix.NLMSG_MIN_TYPE && n >= 20:
 			a.Msgs = append(a.Msgs, GenlMsg{Cmd: m[16], Flags: flags, Seq: got, Attrs: m[20:]})
 		}

@@ -56,14 +56,8 @@ func (ch *chance) changer(name string, open func() (door, func(), error)) func()
 		if err := ch.may(name+" attach", via.set(ch.dev, change{prog: p})); err != nil {
 			return err
 		}
-		for _, tb := range tables {
-			list, _, err := via.walk(tb)
-			if err := ch.may(name+" walk", err); err != nil {
-				return err
-			}
-			if err := checkOrder(list); err != nil {
-				return err
-			}
+		if err := ch.walk(name+" walk", via); err != nil {
+			return err
 		}
 		st, err := via.get(prog, ch.dev, family.QueueAll)
 		if err == nil && (st.owner != family.OwnerModule || !slices.Contains([]uint32{ch.pass.ID, ch.drop.ID}, st.prog)) {
@@ -77,6 +71,24 @@ func (ch *chance) changer(name string, open func() (door, func(), error)) func()
 		}
 		return ch.others(name, via, n)
 	}
+}
+
+// walk lists everything. It ends with a dump that failed for want of memory:
+// the core goes on with that, and would call the socket busy.
+func (ch *chance) walk(what string, via door) error {
+	for _, tb := range tables {
+		list, _, err := via.walk(tb)
+		if err := ch.may(what, err); err != nil {
+			return err
+		}
+		if err != nil {
+			return nil
+		}
+		if err := checkOrder(list); err != nil {
+			return fmt.Errorf("%s of %s: %w in %+v", what, tb.name, err, list)
+		}
+	}
+	return nil
 }
 
 // others changes one of everything else on a netdev of its own, and undoes it.
@@ -120,13 +132,15 @@ func (ch *chance) mapsDoor() (door, func(), error) {
 	return d, d.close, nil
 }
 
+// made is the netdev that comes and goes.
+const made = "made"
+
 // maker makes a netdev with a program and deletes it. It does not move it: the
 // core warns of its own accord if it has no memory in the middle of that.
 func (ch *chance) maker() error {
-	const name = "made"
 	// The core calls a want of memory many things.
-	ch.may("add netdev", ch.ns.NewLink(name, "dummy", nil))
-	if l, err := ch.ns.Link(name); err == nil {
+	ch.may("add netdev", ch.ns.NewLink(made, "dummy", nil))
+	if l, err := ch.ns.Link(made); err == nil {
 		if via, done, err := ch.netlinkDoor(); err == nil {
 			err := ch.may("attach to it", via.set(uint32(l.Index), change{prog: ch.pass}), unix.ENODEV)
 			done()
@@ -135,7 +149,7 @@ func (ch *chance) maker() error {
 			}
 		}
 	}
-	ch.ns.DelLink(name)
+	ch.ns.DelLink(made)
 	return nil
 }
 
@@ -187,6 +201,9 @@ func TestFaultsRace(t *testing.T) {
 			t.Errorf("detach after all: %v", err)
 		}
 		// What could not be undone for want of memory can be now.
+		if err := w.ns.DelLink(made); err != nil && !errors.Is(err, unix.ENODEV) {
+			t.Error(err)
+		}
 		if err := judge.drop(attr, key{ch.dev2}); err != nil {
 			t.Errorf("delete settings after all: %v", err)
 		}
