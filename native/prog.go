@@ -193,29 +193,21 @@ func (a *attachment) fill(d *netdev, queue uint32, v *family.Prog) error {
 	return nil
 }
 
-// snapshotProgs reads all programs. It is made to be called often: it asks the
-// kernel for all netdevs at once, and on for those that have a program.
-func (c *Control) snapshotProgs(ctx context.Context) (map[family.ProgKey]family.Prog, error) {
-	all := make(map[family.ProgKey]family.Prog)
-	err := c.inNetNS(func() error {
-		devs, err := c.netdevs()
-		if err != nil {
+// snapshotProgs reads the programs of all netdevs into all. It is made to be
+// called often: it asks the kernel on only for those that have a program.
+func (c *Control) snapshotProgs(ctx context.Context, devs []*netdev, all map[family.ProgKey]family.Prog) error {
+	for _, d := range devs {
+		if d.xdp == (netdevXDP{}) {
+			continue
+		}
+		if err := c.snapshotDev(d, all); err != nil {
 			return err
 		}
-		for _, d := range devs {
-			if d.xdp == (netdevXDP{}) {
-				continue
-			}
-			if err := c.snapshotDev(d, all); err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		return nil
-	})
-	return all, err
+	}
+	return nil
 }
 
 // snapshotDev reads the programs of a netdev into all.

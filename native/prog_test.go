@@ -90,8 +90,14 @@ func (b *bed) refused(err error, errno unix.Errno, text string) {
 // dump and lookup tell different things.
 func (b *bed) state() string {
 	b.Helper()
-	snap, err := b.c.snapshotProgs(b.Context())
-	b.must(err)
+	snap := make(map[family.ProgKey]family.Prog)
+	b.must(b.c.inNetNS(func() error {
+		devs, err := b.c.netdevs()
+		if err != nil {
+			return err
+		}
+		return b.c.snapshotProgs(b.Context(), devs, snap)
+	}))
 	var words []string
 	for e, err := range family.All(b.Context(), b.c.Prog(), nil) {
 		b.must(err)

@@ -17,6 +17,7 @@ import (
 
 // snapshot is what events are told of.
 type snapshot struct {
+	devs  []*netdev                      // the netdevs at first
 	progs map[family.ProgKey]family.Prog // that were attached here
 	attrs map[uint32]uint64              // when the settings of a netdev changed, by ifindex
 	ports map[uint32]uint32              // ifindex by port
@@ -24,7 +25,13 @@ type snapshot struct {
 
 // snapshot reads what there is.
 func (c *Control) snapshot(ctx context.Context) (s snapshot, err error) {
-	progs, err := c.snapshotProgs(ctx)
+	progs := make(map[family.ProgKey]family.Prog)
+	err = c.inNetNS(func() error {
+		if s.devs, err = c.netdevs(); err != nil {
+			return err
+		}
+		return c.snapshotProgs(ctx, s.devs, progs)
+	})
 	if err != nil {
 		return s, err
 	}
@@ -92,30 +99,23 @@ func (c *Control) snapshotPorts() (map[uint32]uint32, error) {
 // told of when it changes.
 func (c *Control) Generation(ctx context.Context) (uint32, error) {
 	h := fnv.New32a()
-	err := c.inNetNS(func() error {
-		devs, err := c.netdevs()
-		if err != nil {
-			return err
-		}
-		for _, d := range devs {
-			fmt.Fprintln(h, d.index, d.xdp)
-		}
-		s, err := c.snapshot(ctx)
-		if err != nil {
-			return err
-		}
-		for _, k := range slices.SortedFunc(maps.Keys(s.progs), compareProgs) {
-			fmt.Fprintln(h, k, s.progs[k].ProgID, s.progs[k].LinkID, s.progs[k].Mode)
-		}
-		for _, k := range slices.Sorted(maps.Keys(s.attrs)) {
-			fmt.Fprintln(h, k, s.attrs[k])
-		}
-		for _, k := range slices.Sorted(maps.Keys(s.ports)) {
-			fmt.Fprintln(h, k, s.ports[k])
-		}
-		return nil
-	})
-	return h.Sum32(), err
+	s, err := c.snapshot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range s.devs {
+		fmt.Fprintln(h, d.index, d.xdp)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(s.progs), compareProgs) {
+		fmt.Fprintln(h, k, s.progs[k].ProgID, s.progs[k].LinkID, s.progs[k].Mode)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.attrs)) {
+		fmt.Fprintln(h, k, s.attrs[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.ports)) {
+		fmt.Fprintln(h, k, s.ports[k])
+	}
+	return h.Sum32(), nil
 }
 
 // changedKeys are the keys of what is not the same in both, in ascending order.
