@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"sort"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -18,11 +17,14 @@ import (
 // grace period or in a worker.
 const deferred = 20 * time.Second
 
+// Tests are what to run: a [testing.M], or one with something around it.
+type Tests interface{ Run() int }
+
 // Main loads the module, runs the tests, and unloads it. The run fails if a
 // test does, if the module cannot be unloaded, if a BPF object, a file
 // descriptor or a kernel report is left behind, and in the virtual machine if
 // a test was skipped. Params are module parameters.
-func Main(m *testing.M, params ...string) {
+func Main(m Tests, params ...string) {
 	inVM(func() error {
 		return run(m, func() error { return LoadModule(params...) },
 			func() error { return UnloadModule(deferred) })
@@ -30,7 +32,7 @@ func Main(m *testing.M, params ...string) {
 }
 
 // MainWithoutModule is Main for tests of what works without the module.
-func MainWithoutModule(m *testing.M) {
+func MainWithoutModule(m Tests) {
 	nothing := func() error { return nil }
 	inVM(func() error { return run(m, nothing, nothing) })
 }
@@ -48,7 +50,7 @@ func inVM(run func() error) {
 }
 
 // run runs the tests between prepare and finish.
-func run(m *testing.M, prepare, finish func() error) error {
+func run(m Tests, prepare, finish func() error) error {
 	// Verbose is the only mode in which a skip is printed.
 	if err := flag.Set("test.v", "true"); err != nil {
 		return err

@@ -110,6 +110,10 @@ func serveNative(ns *testutil.NetNS, path string) (*nativeServer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// As xdpctl-nl serve does. What the machine has once outlives the world.
+	if err := c.CountExceptions(context.Background()); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	s := &nativeServer{control: c, server: genl.NewServer(genl.ServerOptions{}), path: path}
 	if s.served, err = family.Serve(s.server, c, family.ServeOptions{}); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -176,7 +180,7 @@ func (b backend) cleanUp(w *world) {
 	if b == module {
 		return
 	}
-	_, err := nativexdp.Clean(context.Background(), nativexdp.CleanOptions{Options: nativexdp.Options{NetNS: w.ns.FD()}, All: true})
+	_, err := nativexdp.Clean(context.Background(), nativexdp.CleanOptions{Options: nativexdp.Options{NetNS: w.ns.FD()}})
 	if err != nil {
 		w.Errorf("clean up: %v", err)
 	}

@@ -46,9 +46,10 @@ func differ(t *testing.T, b backend, prepare func(w *world), turns []turn) []str
 			if s.errno != same && got != s.errno {
 				t.Errorf("%s at the %s door: got errno %d (%v), want %d", s.name, d.name, int(got), got, int(s.errno))
 			}
-			w.compareAll()
+			w.compareQuickly()
 			after = append(after, fmt.Sprintf("%s: errno %d\n%s", s.name, int(got), w.everything()))
 		}
+		w.compareAll()
 		if i == 0 {
 			first = after
 			continue
