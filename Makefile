@@ -21,6 +21,7 @@ TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo ./tests/shim
 # NATIVE are those that need no virtual machine, but are run there too.
 NATIVE   := ./tests/servers
 PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim)$$')
+FUZZTIME ?= 3s
 TIMEOUT  ?= 20m
 ROUNDS   ?=
 RUN      ?=
@@ -124,7 +125,7 @@ check-kmod: build/vmrun
 
 .PHONY: test
 test:  ## everything there is to check, but for the debug kernel
-	@tests/steps deps generate-check check unit all vm
+	@tests/steps deps generate-check check unit fuzz all vm
 
 .PHONY: test-debug
 test-debug:  ## the VM suite on the debug kernel, as far as the module is tested
@@ -138,6 +139,21 @@ go-test = $(GO) test -json $(2) 2>&1 | build/brief -log build/log/$(1)-full.log
 unit: build/brief  ## tests that need no other kernel
 	@mkdir -p build/log; rm -f build/log/$@-full.log
 	@$(call go-test,$@,$$($(GO) list ./... | grep -Ev '/tests/' ; $(GO) list $(TOOLS) $(NATIVE)))
+
+.PHONY: fuzz
+fuzz:  ## every fuzz test for FUZZTIME
+	@mkdir -p build/log; passed=0; failed=0; \
+	for file in $$(git ls-files '*_test.go' | xargs grep -l '^func Fuzz'); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+			log=build/log/$$name.log; \
+			if $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$${file%/*} >$$log 2>&1; then \
+				passed=$$((passed + 1)); echo "$$name:$$(grep execs: $$log | tail -1 | cut -d: -f3-)"; \
+			else \
+				failed=$$((failed + 1)); echo "FAIL $$name"; cat $$log; \
+			fi; \
+		done; \
+	done; \
+	echo "$$passed passed, $$failed failed"; [ $$failed = 0 ]
 
 .PHONY: vm
 vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RUN=, ROUNDS=, PACKAGES=

@@ -266,7 +266,8 @@ func (r *rawClient) receive() (f serverFrame, data []byte, ok bool) {
 	r.tb.Helper()
 	b := make([]byte, 1<<18)
 	unix.SetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})
-	n, err := unix.Read(r.fd, b)
+	n := 0
+	err := retryIntr(func() (err error) { n, err = unix.Read(r.fd, b); return err })
 	if err == unix.ECONNRESET || err == nil && n == 0 {
 		return f, nil, false
 	}
@@ -471,7 +472,7 @@ func TestUnixClientDies(t *testing.T) {
 }
 
 // fakeServer is a server that says what it likes.
-func fakeServer(t *testing.T, serve func(fd int)) (path string) {
+func fakeServer(t testing.TB, serve func(fd int)) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "socket")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)

@@ -191,7 +191,10 @@ func parseNetdev(b []byte) (*netdev, error) {
 			ad.Nested(d.xdp.parse)
 		}
 	}
-	return d, ad.Err()
+	if err := ad.Err(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *netdev) parseInfo(ad *netlink.AttributeDecoder) error {
