@@ -55,12 +55,7 @@ func makeBooks(dir string, n uint32) (books, error) {
 	if err != nil || b != 0 {
 		return b, err
 	}
-	m, err := ebpf.NewMap(&ebpf.MapSpec{
-		Name: "xdpctl_books", Type: ebpf.Hash, KeySize: 8, ValueSize: 32,
-		// those that are there, those that take their places, and one more
-		MaxEntries: 2*n + 3,
-		Flags:      bpfFNoPrealloc,
-	})
+	m, err := ebpf.NewMap(booksSpec(n))
 	if err != nil {
 		return 0, err
 	}
@@ -73,6 +68,22 @@ func makeBooks(dir string, n uint32) (books, error) {
 }
 
 const bpfFNoPrealloc = 1
+
+// booksSpec is the map for a netdev that was made with n RX queues.
+func booksSpec(n uint32) *ebpf.MapSpec {
+	return &ebpf.MapSpec{
+		Name: "xdpctl_books", Type: ebpf.Hash, KeySize: 8, ValueSize: 32,
+		// those that are there, those that take their places, and one more
+		MaxEntries: 2*n + 3,
+		Flags:      bpfFNoPrealloc,
+		Key:        btfStruct("xdpctl_books_key", btfMember("prog_id", btfU32), btfMember("queue", btfU32)),
+		Value: btfStruct("xdpctl_books",
+			btfMember("present", btfU64),
+			btfMember("required_features", btfU64),
+			btfMember("required_rx_metadata_features", btfU64),
+			btfMember("required_actions", btfU64)),
+	}
+}
 
 // Close closes the map.
 func (b books) Close() error {

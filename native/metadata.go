@@ -28,17 +28,13 @@ const metadataName = "xdpctl_rx_metadata"
 
 // metadataType describes that struct.
 func metadataType() *btf.Struct {
-	u16 := &btf.Int{Name: "unsigned short", Size: 2, Encoding: btf.Unsigned}
-	u32 := &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned}
-	u64 := &btf.Int{Name: "unsigned long long", Size: 8, Encoding: btf.Unsigned}
-	return &btf.Struct{Name: metadataName, Size: 24, Members: []btf.Member{
-		{Name: "rx_timestamp", Type: u64},
-		{Name: "rx_hash", Type: u32, Offset: 8 * 8},
-		{Name: "rx_hash_type", Type: u32, Offset: 12 * 8},
-		{Name: "vlan_proto", Type: u16, Offset: 16 * 8},
-		{Name: "vlan_tci", Type: u16, Offset: 18 * 8},
-		{Name: "valid", Type: u32, Offset: 20 * 8},
-	}}
+	return btfStruct(metadataName,
+		btfMember("rx_timestamp", btfU64),
+		btfMember("rx_hash", btfU32),
+		btfMember("rx_hash_type", btfU32),
+		btfMember("vlan_proto", btfU16),
+		btfMember("vlan_tci", btfU16),
+		btfMember("valid", btfU32))
 }
 
 // metadataPin makes the map that keeps the BTF of the metadata for as long as it
@@ -46,8 +42,7 @@ func metadataType() *btf.Struct {
 func (c *Control) metadataPin(ifindex uint32) error {
 	m, err := makePinned(filepath.Join(c.state.dev(ifindex), pinMetadata), &ebpf.MapSpec{
 		Name: metadataName, Type: ebpf.Array, KeySize: 4, ValueSize: 24, MaxEntries: 1,
-		Key:   &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned},
-		Value: metadataType(),
+		Key: btfU32, Value: metadataType(),
 	})
 	if err != nil {
 		return fmt.Errorf("keep type of metadata: %w", err)

@@ -320,7 +320,7 @@ func (c *Control) meterArray(dev *netdev, is bool) (*ebpf.Map, error) {
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{
 		Name: "xdpctl_meter", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 48, MaxEntries: dev.maxRX + 1,
-		Key: meterQueueType(), Value: loader.MeterVerdictsType(),
+		Key: btfQueue, Value: loader.MeterVerdictsType(),
 	})
 	if err != nil {
 		var errno syscall.Errno

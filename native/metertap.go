@@ -18,12 +18,6 @@ import (
 	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
-// meterQueueType is the BTF of the key of a meter, an RX queue.
-func meterQueueType() btf.Type {
-	// An array's key is an integer, which is what bpftool prints.
-	return &btf.Int{Name: "rx_queue", Size: 4, Encoding: btf.Unsigned}
-}
-
 // tap has the verdicts of a program counted when it runs on a netdev.
 func (c *Control) tap(dev *netdev, array *ebpf.Map, prog *ebpf.Program) error {
 	info, err := prog.Info()

@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/loader"
@@ -76,15 +75,11 @@ func (c *Control) portsMake() (*ports, error) {
 // portIndexSpec has one entry more than there are ports, for the moment in which
 // a port goes to another netdev. The kernel takes no BTF for a devmap.
 func portIndexSpec() *ebpf.MapSpec {
-	u32 := &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned}
-	one := func(name, member string) btf.Type {
-		return &btf.Struct{Name: name, Size: 4, Members: []btf.Member{{Name: member, Type: u32}}}
-	}
 	return &ebpf.MapSpec{
 		Name: loader.PortIndexMap, Type: ebpf.Hash, KeySize: 4, ValueSize: 4,
 		MaxEntries: family.Ports + 1, Flags: bpfRdonlyProg,
-		Key:   one("xdpctl_port_index", "ifindex"),
-		Value: one("xdpctl_port_key", "port"),
+		Key:   btfStruct("xdpctl_port_index", btfMember("ifindex", btfU32)),
+		Value: btfStruct("xdpctl_port_key", btfMember("port", btfU32)),
 	}
 }
 

@@ -212,6 +212,7 @@ func (c *Control) queueFirst(t *txn, d *netdev, a *attachment, ch *progChange) e
 func makeDispatcher(t *txn, n, queue uint32, prog *ebpf.Program, like *progTraits) (*ebpf.Map, *ebpf.Program, error) {
 	array, err := ebpf.NewMap(&ebpf.MapSpec{
 		Name: "xdpctl_queues", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: n + 1,
+		Key: btfQueue, Value: btfStruct("xdpctl_queues", btfMember("prog_id", btfU32)),
 	})
 	if err != nil {
 		return nil, nil, refused(err, "the program array cannot be made")

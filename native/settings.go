@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,31 +52,18 @@ func (s *settings) any() bool { return s.Redirect != 0 || s.MDUsers != 0 }
 
 // settingsMap is the spec of the map of a settings, with names to print.
 func settingsMap() *ebpf.MapSpec {
-	u32 := &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned}
-	u64 := &btf.Int{Name: "unsigned long long", Size: 8, Encoding: btf.Unsigned}
-	var offset btf.Bits
-	build := func(name string, size uint32, base btf.Bits, members []btf.Member) *btf.Struct {
-		for i := range members {
-			members[i].Offset = base
-			n, _ := btf.Sizeof(members[i].Type)
-			base += btf.Bits(n * 8)
-		}
-		return &btf.Struct{Name: name, Size: size, Members: members}
-	}
-	change := build("xdpctl_ring_change", 20, offset, []btf.Member{
-		{Name: "num_old", Type: u32}, {Name: "num_new", Type: u32}, {Name: "combined", Type: u32},
-		{Name: "size_old", Type: u32}, {Name: "size_new", Type: u32},
-	})
-	value := build("xdpctl_settings", 80, offset, []btf.Member{
-		{Name: "changed", Type: u64},
-		{Name: "redirect", Type: u32}, {Name: "placeholder", Type: u32}, {Name: "gro", Type: u32},
-		{Name: "rings", Type: change}, {Name: "queues", Type: change},
-		{Name: "md_users", Type: u32}, {Name: "md_hash", Type: u32}, {Name: "md_vlan", Type: u32},
-		{Name: "md_stamps", Type: u32}, {Name: "md_filter", Type: u32},
-	})
+	change := btfStruct("xdpctl_ring_change",
+		btfMember("num_old", btfU32), btfMember("num_new", btfU32), btfMember("combined", btfU32),
+		btfMember("size_old", btfU32), btfMember("size_new", btfU32))
+	value := btfStruct("xdpctl_settings",
+		btfMember("changed", btfU64),
+		btfMember("redirect", btfU32), btfMember("placeholder", btfU32), btfMember("gro", btfU32),
+		btfMember("rings", change), btfMember("queues", change),
+		btfMember("md_users", btfU32), btfMember("md_hash", btfU32), btfMember("md_vlan", btfU32),
+		btfMember("md_stamps", btfU32), btfMember("md_filter", btfU32))
 	return &ebpf.MapSpec{
 		Name: "xdpctl_settings", Type: ebpf.Array, KeySize: 4, ValueSize: 80, MaxEntries: 1,
-		Key: u32, Value: value,
+		Key: btfU32, Value: value,
 	}
 }
 

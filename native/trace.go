@@ -12,7 +12,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -60,16 +59,11 @@ const maxWitnessed = 16384
 // witnessSpec is the map of witnessed by deviceID. Of more netdevs than it has
 // room for, those not asked for are forgotten, and less is derived for them.
 func witnessSpec() *ebpf.MapSpec {
-	u32 := &btf.Int{Name: "unsigned int", Size: 4, Encoding: btf.Unsigned}
-	u64 := &btf.Int{Name: "unsigned long long", Size: 8, Encoding: btf.Unsigned}
 	return &ebpf.MapSpec{
 		Name: "xdpctl_witness", Type: ebpf.LRUHash, KeySize: 8, ValueSize: traceSizes[pinWitness], MaxEntries: maxWitnessed,
-		Key: &btf.Struct{Name: "xdpctl_exception_key", Size: 8, Members: []btf.Member{{Name: "device", Type: u64}}},
-		Value: &btf.Struct{Name: "xdpctl_witness", Size: 16, Members: []btf.Member{
-			{Name: "asleep", Type: u64},
-			{Name: "rx_queues", Type: u32, Offset: 8 * 8},
-			{Name: "reserved", Type: u32, Offset: 12 * 8},
-		}},
+		Key: btfStruct("xdpctl_exception_key", btfMember("device", btfU64)),
+		Value: btfStruct("xdpctl_witness",
+			btfMember("asleep", btfU64), btfMember("rx_queues", btfU32), btfMember("reserved", btfU32)),
 	}
 }
 
