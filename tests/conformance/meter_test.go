@@ -55,6 +55,8 @@ func (w *world) meters(dev string, want uint64, on uint32) {
 		if a.EnableMeter != on || !a.Has(family.AttrAttrEnableMeter) {
 			w.Errorf("%s at the %s door: enable-meter %d, want %d", dev, d.name, a.EnableMeter, on)
 		}
+		comparePinned(w, "stats", family.Entry[family.StatsKey, family.Stats]{Key: family.StatsKey{Ifindex: index}, Value: v})
+		comparePinned(w, "attr", family.Entry[family.AttrKey, family.Attr]{Key: family.AttrKey{Ifindex: index}, Value: a})
 	}
 }
 
@@ -125,6 +127,7 @@ func (w *world) queueCounts(dev string, want map[string]uint64) {
 		if diff := gocmp.Diff(expected, got); diff != "" || v.Metered != metered {
 			w.Errorf("queue 0 of %s at the %s door, metered %#x, -sent +counted:\n%s", dev, d.name, v.Metered, diff)
 		}
+		comparePinned(w, "qstats", family.Entry[family.QstatsKey, family.Qstats]{Key: *k, Value: v})
 	}
 }
 

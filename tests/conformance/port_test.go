@@ -128,6 +128,7 @@ func testPortMaps(t *testing.T, b backend) {
 		if v.DevmapID == 0 || v.IndexMapID == 0 || v.DevmapID != other.DevmapID || v.IndexMapID != other.IndexMapID {
 			w.Fatalf("maps are %+v of one port, %+v of another", v, other)
 		}
+		comparePinned(w, "port", entries(w, c.Port(), nil)...)
 		devmap, index := w.mapByID(v.DevmapID), w.mapByID(v.IndexMapID)
 		veth, dummy := w.ifindex("veth0"), w.ifindex("dummy0")
 		for _, tc := range []struct {

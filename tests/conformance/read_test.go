@@ -66,6 +66,7 @@ func compare[K comparable, V any](w *world, quick bool, what string, table func(
 			return got, want
 		})
 	}
+	comparePinned(w, what, first...)
 	if !slices.IsSortedFunc(keys, order) || len(slices.Compact(slices.Clone(keys))) != len(keys) {
 		w.Fatalf("%s: keys are not ascending: %v", what, keys)
 	}

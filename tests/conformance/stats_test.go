@@ -116,8 +116,8 @@ func (w *world) counted(dev string, want map[string]uint64, must ...string) {
 	k := &family.StatsKey{Ifindex: uint32(w.ns.Index(dev))}
 	for _, d := range w.ways {
 		var diff string
+		var v family.Stats
 		ok := testutil.Wait(patience, func() bool {
-			var v family.Stats
 			if err := w.doors[d.name].Stats().Lookup(w.ctx, k, &v); err != nil {
 				w.Fatal(err)
 			}
@@ -136,6 +136,7 @@ func (w *world) counted(dev string, want map[string]uint64, must ...string) {
 		if !ok {
 			w.Errorf("counters of %s at the %s door, -sent +counted:\n%s", dev, d.name, diff)
 		}
+		comparePinned(w, "stats", family.Entry[family.StatsKey, family.Stats]{Key: *k, Value: v})
 	}
 }
 

@@ -30,6 +30,7 @@ type world struct {
 	doors   map[string]family.Control // by name
 	progs   map[string]*testutil.Prog // by name
 	links   map[uint32]string         // names of link ids, in order of appearance
+	pins    *pins                     // opened when they are first read
 }
 
 // newWorld makes a world with the netdevs veth0 and veth1, which are a pair,
@@ -158,6 +159,7 @@ func (w *world) state(dev string) string {
 	v := vals[w.ways[0].name]
 	switch errs[w.ways[0].name] {
 	case 0:
+		comparePinned(w, "prog", family.Entry[family.ProgKey, family.Prog]{Key: *k, Value: v})
 	case unix.ENOENT:
 		v = family.Prog{}
 	default:
