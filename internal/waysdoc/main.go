@@ -131,6 +131,7 @@ var ways = []struct{ name, suffix string }{
 	{"kernel map", ""},
 	{"embedded", "/native/embedded"},
 	{"unix socket", "/native/unix"},
+	{"pinned maps", "/native/pinned"},
 }
 
 // page writes the page.
@@ -167,9 +168,9 @@ func cell(name, suffix string, table []deviation, notes *[]string) string {
 		if base != name || !strings.HasPrefix(suffix, "/"+rest) && !strings.HasPrefix("/"+rest, suffix) {
 			continue
 		}
-		note := fmt.Sprintf("%s: %s", d.test, d.reason)
+		note := d.reason
 		if d.kernels != "all" {
-			note = fmt.Sprintf("%s, %s: %s", d.test, d.kernels, d.reason)
+			note = fmt.Sprintf("On %s: %s", d.kernels, d.reason)
 		}
 		n := slices.Index(*notes, note) + 1
 		if n == 0 {
@@ -193,6 +194,15 @@ errnos, values, notifications, and what the kernel's own tools see after it. Thi
 page is written from its tests and from its table of deviations. A case that the
 table calls different and that comes out equal fails, as does one that differs
 and is not in it.
+
+Pinned maps are what the server in userspace keeps
+([servers.md](servers.md#the-pinned-maps)). They can only be read, and hold but a
+part: the counters of exceptions and of the meter, of settings the meter and the
+metadata, of programs the ids and what they require, and the whole table of ports.
+Wherever a case looks at what there is, each field that they hold is read by its BTF
+name and compared with what embedded says.
+Equal means that there was something, and all of it the same; nothing, that they
+hold nothing of what the case looks at, which is checked as well.
 
 Beside the suite, tests/differential sends the same bytes to the kernel's family
 and to the server in userspace, 10,000 generated requests and more, malformed ones

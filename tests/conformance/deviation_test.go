@@ -16,8 +16,8 @@ import (
 
 // deviationTable has a line for every case that does not come out as at the
 // kernel's netlink door: the test, the kernels on which ("all", or releases), the
-// verdict (EOPNOTSUPP, different, or partly, of a test that itself knows what is not
-// equal), and the reason, with tabs between.
+// verdict (EOPNOTSUPP, different, partly, of a test that itself knows what is not
+// equal, or nothing, see judgePinned), and the reason, with tabs between.
 //
 //go:embed deviations.txt
 var deviationTable string

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -69,7 +70,12 @@ type pins struct {
 	t     testing.TB
 	dir   string // of the namespace
 	sysfs int    // of the namespace
+
+	maps map[string]*pinnedMap // what has been read since forget
 }
+
+// forget has maps read anew.
+func (p *pins) forget() { p.maps = make(map[string]*pinnedMap) }
 
 // openPins finds the pins of a network namespace.
 func openPins(t *testing.T, ns *testutil.NetNS) *pins {
@@ -112,8 +118,8 @@ func netnsCookie() (uint64, error) {
 	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
-// read reads a map; nil if it is not pinned.
-func (p *pins) read(path string) *pinnedMap {
+// open opens a map; nil if it is not pinned.
+func (p *pins) open(path string) *ebpf.Map {
 	p.t.Helper()
 	m, err := ebpf.LoadPinnedMap(path, nil)
 	if errors.Is(err, os.ErrNotExist) {
@@ -121,6 +127,26 @@ func (p *pins) read(path string) *pinnedMap {
 	}
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return m
+}
+
+// read reads a map; nil if it is not pinned.
+func (p *pins) read(path string) *pinnedMap {
+	p.t.Helper()
+	m, is := p.maps[path]
+	if !is {
+		m = p.readAnew(path)
+		p.maps[path] = m
+	}
+	return m
+}
+
+func (p *pins) readAnew(path string) *pinnedMap {
+	p.t.Helper()
+	m := p.open(path)
+	if m == nil {
+		return nil
 	}
 	defer m.Close()
 	out := &pinnedMap{info: testutil.MapInfoOf(p.t, m.FD())}
@@ -149,13 +175,18 @@ func (p *pins) read(path string) *pinnedMap {
 	return out
 }
 
-// types are those of the key and the value of a map. A devmap has none, of
-// numbers both.
+// keyAndValue are two types.
+type keyAndValue struct{ key, value btf.Type }
+
+// typesOfMaps are those of maps that were read, by their ids.
+var typesOfMaps sync.Map
+
+// types are those of the key and the value of a map.
 func (p *pins) types(m *ebpf.Map, info *testutil.MapInfo) (key, value btf.Type) {
 	p.t.Helper()
-	if m.Type() == ebpf.DevMap {
-		number := &btf.Int{Size: 4}
-		return number, number
+	id := [...]uint32{info.BTFID, info.BTFKeyTypeID, info.BTFValueTypeID}
+	if t, is := typesOfMaps.Load(id); is {
+		return t.(keyAndValue).key, t.(keyAndValue).value
 	}
 	h, err := btf.NewHandleFromID(btf.ID(info.BTFID))
 	if err != nil {
@@ -172,7 +203,17 @@ func (p *pins) types(m *ebpf.Map, info *testutil.MapInfo) (key, value btf.Type) 
 	if err != nil {
 		p.t.Fatalf("BTF of map %s: %v", m, err)
 	}
+	typesOfMaps.Store(id, keyAndValue{key, value})
 	return key, value
+}
+
+// ifindex looks a netdev up in a devmap, which has no BTF; 0 for none.
+func (p *pins) ifindex(devmap *ebpf.Map, key uint32) (ifindex uint32) {
+	p.t.Helper()
+	if err := devmap.Lookup(key, &ifindex); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		p.t.Fatal(err)
+	}
+	return ifindex
 }
 
 // decode reads numbers, and structs of them.
@@ -214,11 +255,17 @@ func (p *pins) trace(name string) *pinnedMap {
 	return p.read(filepath.Join(pinnedRoot, "trace", name))
 }
 
-// dev is a path in the directory of a netdev; "" if what is there says nothing.
+// dev is a path in the directory of a netdev; "" if there is none, or if what is
+// there says nothing.
 func (p *pins) dev(ifindex uint64, name string) string {
 	p.t.Helper()
 	dir := filepath.Join(p.dir, strconv.FormatUint(ifindex, 10))
-	if m := p.read(filepath.Join(dir, "netdev")); m == nil || len(m.elements) == 0 {
+	netdev := p.open(filepath.Join(dir, "netdev"))
+	if netdev == nil {
+		return ""
+	}
+	defer netdev.Close()
+	if p.ifindex(netdev, 0) == 0 {
 		return ""
 	}
 	return filepath.Join(dir, name)
@@ -349,19 +396,17 @@ func (p *pins) attr(ifindex uint64) (out record, held bool) {
 func (p *pins) ports() map[uint64]record {
 	p.t.Helper()
 	out := make(map[uint64]record)
-	devmap := p.read(filepath.Join(p.dir, "port/xdp_port"))
 	index := p.read(filepath.Join(p.dir, "port/xdp_port_index"))
-	if devmap == nil || index == nil {
+	devmap := p.open(filepath.Join(p.dir, "port/xdp_port"))
+	if devmap == nil {
 		return out
 	}
-	bound := make(map[uint64]uint64)
-	for _, e := range devmap.elements {
-		bound[e.key[""]] = e.values[0][""]
-	}
+	defer devmap.Close()
+	id := testutil.MapInfoOf(p.t, devmap.FD()).ID
 	for _, e := range index.elements {
 		port, ifindex := e.values[0]["port"], e.key["ifindex"]
-		if bound[port] == ifindex {
-			out[port] = record{"ifindex": ifindex, "devmap_id": uint64(devmap.info.ID), "index_map_id": uint64(index.info.ID)}
+		if uint64(p.ifindex(devmap, uint32(port))) == ifindex {
+			out[port] = record{"ifindex": ifindex, "devmap_id": uint64(id), "index_map_id": uint64(index.info.ID)}
 		}
 	}
 	return out

@@ -50,7 +50,7 @@ func answerOf[K, V any](d *family.TypeDesc, e *family.Entry[K, V]) answer {
 }
 
 // comparePinned compares what the pinned maps hold of entries with what embedded
-// says of them. What is the control type.
+// says of them. What is the control type; of ports they must be all.
 func comparePinned[K, V any](w *world, what string, list ...family.Entry[K, V]) {
 	w.Helper()
 	if w.backend == module || what == "caps" {
@@ -59,6 +59,7 @@ func comparePinned[K, V any](w *world, what string, list ...family.Entry[K, V]) 
 	if w.pins == nil {
 		w.pins = openPins(w.T, w.ns)
 	}
+	w.pins.forget()
 	var d *family.TypeDesc
 	for i := range family.Descs() {
 		if family.Descs()[i].MapName == "xdp_"+what {
@@ -70,6 +71,9 @@ func comparePinned[K, V any](w *world, what string, list ...family.Entry[K, V]) 
 		for _, l := range w.ns.Links() {
 			names[uint64(l.Index)] = l.Name
 		}
+	}
+	if what == "port" {
+		note(w.Name()+" ports", record{"number": uint64(len(w.pins.ports()))}, record{"number": uint64(len(list))}, false)
 	}
 	for i := range list {
 		a := answerOf(d, &list[i])

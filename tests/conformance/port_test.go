@@ -201,6 +201,7 @@ func testPortMoved(t *testing.T, b backend) {
 		if err := bind(3, "dummy0", family.UpdateAny)(w, c); err != nil {
 			w.Fatal(err)
 		}
+		comparePinned(w, "port", entries(w, c.Port(), nil)...)
 		other.ns.Del("dummy0")
 		if err := w.ns.Move("dummy0", other.ns); err != nil {
 			w.Fatal(err)
@@ -208,6 +209,7 @@ func testPortMoved(t *testing.T, b backend) {
 		for _, e := range entries(w, c.Port(), nil) {
 			w.Errorf("port %+v is left", e)
 		}
+		comparePinned[family.PortKey, family.Port](w, "port")
 		for _, e := range entries(other, other.one().Port(), nil) {
 			w.Errorf("port %+v came with it", e)
 		}
