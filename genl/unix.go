@@ -103,7 +103,8 @@ type datagramIO struct {
 	iov    [2]unix.Iovec
 	msg    unix.Msghdr
 	step   func(fd uintptr) bool // calls sendmsg or recvmsg
-	yield  bool                  // first, once, let others run who may make it succeed
+	block  bool                  // first, once, wait in the system call (see blockBriefly)
+	late   bool                  // that was in vain
 	wait   bool                  // step is to be called again when it can succeed
 	n      int                   // what the system call returned
 	errno  syscall.Errno
@@ -126,18 +127,45 @@ func (d *datagramIO) init(call, flags uintptr) {
 	d.iov[0].SetLen(frameLen)
 	d.msg.Iov = &d.iov[0]
 	d.step = func(fd uintptr) bool {
-		if d.yield {
-			d.yield = false
-			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		}
 		for {
-			n, _, errno := unix.Syscall(call, fd, uintptr(unsafe.Pointer(&d.msg)), flags|unix.MSG_DONTWAIT)
+			how := flags | unix.MSG_DONTWAIT
+			if d.block {
+				how = flags
+			}
+			n, _, errno := unix.Syscall(call, fd, uintptr(unsafe.Pointer(&d.msg)), how)
 			d.n, d.errno = int(n), errno
+			d.late = d.block && errno == unix.EAGAIN
+			d.block = false
 			if errno != unix.EINTR {
 				return errno != unix.EAGAIN || !d.wait
 			}
 		}
 	}
+}
+
+// briefly is how long to wait in a system call. The kernel makes it a tick of its
+// timer, and up to one more.
+const briefly = time.Millisecond
+
+// blockBriefly makes a receive that waits in the system call possible, after
+// which the poller of the runtime has to wait on: that costs a sleep and a wakeup
+// of the thread, but no other, where waiting in the poller costs three system
+// calls more and a visit to the scheduler. Whoever has nothing else to wait for
+// can afford it.
+func blockBriefly(raw syscall.RawConn) bool {
+	ok := false
+	_ = raw.Control(func(fd uintptr) {
+		timeout := unix.NsecToTimeval(int64(briefly))
+		ok = unix.SetsockoptTimeval(int(fd), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout) == nil &&
+			unix.SetNonblock(int(fd), false) == nil
+	})
+	return ok
+}
+
+// closeUnix closes f, and ends what waits in a system call too.
+func closeUnix(f *os.File, raw syscall.RawConn) error {
+	_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+	return f.Close()
 }
 
 // set says where the data is and the control messages.

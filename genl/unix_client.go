@@ -45,7 +45,7 @@ func dialUnix(path string) (*unixTransport, error) {
 		t.out.initSend(f, t.raw)
 		t.in.initReceive(f, t.raw)
 		peer, _ := peerOf(t.raw)
-		t.apart = int(peer.PID) != os.Getpid()
+		t.direct = int(peer.PID) != os.Getpid() && blockBriefly(t.raw)
 		err = t.hello()
 	}
 	if err != nil {
@@ -90,8 +90,12 @@ type unixTransport struct {
 	file   *os.File
 	raw    syscall.RawConn
 	port   uint32
-	apart  bool // the server is another process
+	direct bool // may wait in a system call: the server is another process
 	closed atomic.Bool
+
+	// soon tells that the server has something to do for us, and does not take
+	// long.
+	soon atomic.Bool
 
 	sending sync.Mutex // held over out
 	out     datagramIO
@@ -146,7 +150,7 @@ func (t *unixTransport) Close() error {
 	if t.closed.Swap(true) {
 		return nil
 	}
-	return t.file.Close()
+	return closeUnix(t.file, t.raw)
 }
 
 // Send implements Transport.
@@ -159,6 +163,7 @@ func (t *unixTransport) Send(ctx context.Context, b []byte, fds []int) error {
 	case len(fds) > maxFDs:
 		return fmt.Errorf("%d file descriptors: %w", len(fds), os.NewSyscallError("sendmsg", unix.EINVAL))
 	}
+	t.soon.Store(true)
 	return t.send(ctx, frameRequest, 0, b, fds)
 }
 
@@ -199,6 +204,9 @@ var errHangup = fmt.Errorf("the server hung up: %w", os.ErrClosed)
 func (t *unixTransport) transfer(ctx context.Context, d *datagramIO) error {
 	d.wait = false
 	err := d.ready(d.step)
+	if d.late {
+		t.soon.Store(false)
+	}
 	if err == nil && d.errno == unix.EAGAIN {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -228,6 +236,8 @@ func (t *unixTransport) next(ctx context.Context, b []byte) (f serverFrame, n in
 		return f, 0, err
 	}
 	switch {
+	case t.in.errno == 0 && t.in.n == 0 && t.closed.Load():
+		return f, 0, os.ErrClosed
 	case t.in.errno == unix.ECONNRESET, t.in.errno == 0 && t.in.n == 0:
 		return f, 0, errHangup
 	case t.in.errno != 0:
@@ -274,9 +284,8 @@ func (t *unixTransport) Receive(ctx context.Context, b []byte) (int, error) {
 	if ctx.Err() != nil {
 		return t.receiveNow(ctx, b)
 	}
-	// On the same processor the server can answer meanwhile, which costs less
-	// than to wait.
-	t.in.yield = t.apart && !t.more
+	// As a request to the kernel does that takes as long.
+	t.in.block = t.direct && t.soon.Load()
 	for {
 		f, n, err := t.next(ctx, b)
 		if err != nil {

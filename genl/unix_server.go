@@ -58,7 +58,7 @@ type unixConn struct {
 	raw  syscall.RawConn
 	k    *ServerSocket
 
-	apart bool // the client is another process
+	direct bool // may wait in a system call: the client is another process
 
 	// What was received.
 	in      datagramIO
@@ -95,7 +95,7 @@ func (s *Server) newUnixConn(f *os.File) (c *unixConn, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.apart = int(peer.PID) != os.Getpid()
+	c.direct = int(peer.PID) != os.Getpid() && blockBriefly(c.raw)
 	enlarge(c.raw, unixMax)
 	c.out.initSend(f, c.raw)
 	c.in.initReceive(f, c.raw)
@@ -139,7 +139,7 @@ func (c *unixConn) release() {
 }
 
 func (c *unixConn) close() {
-	c.file.Close()
+	closeUnix(c.file, c.raw)
 	c.k.Close()
 }
 
@@ -184,7 +184,7 @@ func (c *unixConn) pumpWoken() {
 
 // next receives a datagram and does what it says.
 func (c *unixConn) next() error {
-	c.in.yield = c.apart // to the client, who may make the next request
+	c.in.block = c.direct && c.k.alone() // which holds up nobody else
 	err := c.in.ready(c.in.step)
 	defer c.release()
 	if err != nil {
@@ -383,6 +383,14 @@ func (c *unixConn) writeLocked(f *serverFrame, b []byte) error {
 		return os.NewSyscallError("sendmsg", c.out.errno)
 	}
 	return nil
+}
+
+// alone tells whether the server has no other sockets.
+func (k *ServerSocket) alone() bool {
+	s := k.srv
+	s.socketsMu.RLock()
+	defer s.socketsMu.RUnlock()
+	return len(s.sockets) == 1
 }
 
 // notify has f called when something comes into the queue that was empty, or an
