@@ -110,4 +110,5 @@ func TestServerProcess(t *testing.T) {
 	b := newBed(t, ServerOptions{})
 	fmt.Println(b.path)
 	io.Copy(io.Discard, os.Stdin)
+	close(b.hang)
 }

@@ -48,6 +48,12 @@ func newBed(tb testing.TB, o ServerOptions) *bed {
 	if o.Admin == nil {
 		o.Admin = func(p Peer) bool { return p.UID == 0 }
 	}
+	return newBedOf(tb, o)
+}
+
+// newBedOf is newBed with the server's own idea of who is an administrator.
+func newBedOf(tb testing.TB, o ServerOptions) *bed {
+	tb.Helper()
 	b := &bed{srv: NewServer(o), hang: make(chan struct{}), hung: make(chan struct{}, 16)}
 	num := func(typ uint16) AttrPolicy { return AttrPolicy{typ, Policy{Type: unix.NL_ATTR_TYPE_U32}} }
 	value := &PolicySet{Attrs: []AttrPolicy{num(bedValue), {bedFill, Policy{Type: unix.NL_ATTR_TYPE_BINARY}}}}

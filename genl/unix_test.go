@@ -60,8 +60,7 @@ func TestUnixPermission(t *testing.T) {
 		"root always":   {admin: AllowIDs([]uint32{7}, nil), uid: 0, gid: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t, ServerOptions{})
-			b.srv.opts.Admin = tt.admin // nil is what it is without
+			b := newBedOf(t, ServerOptions{Admin: tt.admin})
 			asUser(t, tt.uid, tt.gid, tt.groups, func() error {
 				c, err := Dial(Options{Transport: b.ways()["unix"]})
 				if err != nil {
