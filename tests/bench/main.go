@@ -36,16 +36,24 @@ var sizes = []int{10, 100, 1000, 4000}
 type options struct {
 	build string
 	sizes int
+	only  bool
+	serve string
 }
 
 func main() {
 	var opts options
 	flag.StringVar(&opts.build, "build", "build", "`directory` of bench-c and RELEASE/xdpctl.ko; figures go to RELEASE/bench.json")
 	flag.IntVar(&opts.sizes, "sizes", len(sizes), "how many of the numbers of netdevs to iterate over")
+	flag.BoolVar(&opts.only, "transports", false, "measure nothing but transports, and write no figures")
+	flag.StringVar(&opts.serve, "serve", "", "be the server at this `path`, of which another process measures the transport")
 	flag.Parse()
 	sizes = sizes[:min(opts.sizes, len(sizes))]
 
-	if err := mainErr(opts); err != nil {
+	do := mainErr
+	if opts.serve != "" {
+		do = func(opts options) error { return serve(opts.serve) }
+	}
+	if err := do(opts); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -67,10 +75,20 @@ func mainErr(opts options) error {
 		module: filepath.Join(opts.build, release, "xdpctl.ko"),
 		report: Report{Release: release, CPUs: runtime.NumCPU()},
 	}
-	if err := r.run(); err != nil {
+	if err := r.transports(); err != nil {
 		return err
 	}
+	if !opts.only {
+		if err := r.run(); err != nil {
+			return err
+		}
+	}
 	r.report.finish()
+	if opts.only {
+		r.report.printTransports(os.Stdout)
+		r.report.printTargets(os.Stdout)
+		return nil
+	}
 	r.report.print(os.Stdout)
 	out, err := json.MarshalIndent(&r.report, "", "\t")
 	if err != nil {

@@ -37,6 +37,7 @@ const (
 // instructions.
 type Figure struct {
 	Name string `json:"name"`
+	// Lang is a language, or the way that a request takes.
 	Lang string `json:"lang"`
 	// Netdevs is the number of netdevs there were, if it matters.
 	Netdevs int `json:"netdevs,omitempty"`

@@ -130,6 +130,7 @@ func (r *Report) finish() {
 	r.target("exception probe, an aborted frame", r.ExceptionProbe, 60)
 	r.target("exception flood, an aborted frame with a listener beside one without",
 		r.frame(traffic.Aborted, phaseHeard)-r.frame(traffic.Aborted, phaseLoaded), 20)
+	r.transportTargets()
 }
 
 // iterationAllocs is what an iteration may allocate, however many entries it
@@ -184,7 +185,11 @@ func (r *Report) print(w io.Writer) {
 	r.printOnce(w)
 	r.printIterate(w)
 	r.printFrames(w)
+	r.printTransports(w)
+	r.printTargets(w)
+}
 
+func (r *Report) printTargets(w io.Writer) {
 	met := 0
 	fmt.Fprintf(w, "\n%-64s%9s%9s\n", "target", "at most", "is")
 	for _, t := range r.Targets {
