@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -160,6 +161,15 @@ func blockBriefly(raw syscall.RawConn) bool {
 			unix.SetNonblock(int(fd), false) == nil
 	})
 	return ok
+}
+
+// blockNext has the next step wait in the system call, after all who can run. It
+// also shows the runtime's monitor, which else takes the processor away every 10
+// ms and gives it to a thread that wakes up whenever something comes, that this
+// goroutine does not keep it.
+func (d *datagramIO) blockNext() {
+	runtime.Gosched()
+	d.block = true
 }
 
 // closeUnix closes f, and ends what waits in a system call too.

@@ -285,7 +285,9 @@ func (t *unixTransport) Receive(ctx context.Context, b []byte) (int, error) {
 		return t.receiveNow(ctx, b)
 	}
 	// As a request to the kernel does that takes as long.
-	t.in.block = t.direct && t.soon.Load()
+	if t.direct && t.soon.Load() {
+		t.in.blockNext()
+	}
 	for {
 		f, n, err := t.next(ctx, b)
 		if err != nil {

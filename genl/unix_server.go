@@ -184,7 +184,9 @@ func (c *unixConn) pumpWoken() {
 
 // next receives a datagram and does what it says.
 func (c *unixConn) next() error {
-	c.in.block = c.direct && c.k.alone() // which holds up nobody else
+	if c.direct && c.k.alone() { // which holds up nobody else
+		c.in.blockNext()
+	}
 	err := c.in.ready(c.in.step)
 	defer c.release()
 	if err != nil {
