@@ -263,7 +263,7 @@ old ones stay.`,
 	})
 	root.AddCommand(a.statsObject(), a.progObject(), a.capsObject(), a.attrObject(),
 		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject(),
-		a.serveCommand(), a.cleanCommand())
+		a.genObject(), a.serveCommand(), a.cleanCommand())
 	return root
 }
 
