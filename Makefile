@@ -108,6 +108,7 @@ check-go:
 check-bpf:
 	@$(MAKE) -s -C bpf check
 	@$(MAKE) -s -C loader/testdata check
+	@$(MAKE) -s -C internal/skeltest check
 
 check-style: sources = $(wildcard kmod/*.[ch] kmod/*/*.h kmod/*/*/*.h bpf/*.c)
 check-style:

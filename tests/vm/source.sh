@@ -6,6 +6,8 @@
 #
 #   source.sh tools      the few tools of it that the checks and tests need:
 #                        checkpatch, the YNL command line and the specs
+#   source.sh selftests  the BPF programs of its selftests, and the headers that
+#                        they need; prints where
 #   source.sh tarball    all of it, packed; prints where
 set -eu
 export LC_ALL=C
@@ -57,8 +59,22 @@ tools() {
 		'*/tools/net/ynl' '*/Documentation/netlink' '*/include/uapi/linux'
 }
 
+# selftests unpacks the BPF programs of the selftests, and prints where.
+selftests() {
+	[ -e "$tree/.selftests" ] || {
+		file=$(tarball)
+		say "unpacking the BPF selftests"
+		mkdir -p "$tree"
+		tar -xf "$file" -C "$tree" --strip-components=1 --wildcards \
+			'*/tools/testing/selftests/bpf' '*/tools/lib/bpf' '*/tools/include/uapi'
+		touch "$tree/.selftests"
+	}
+	echo "$tree"
+}
+
 case ${1:-} in
 tools) tools ;;
+selftests) selftests ;;
 tarball) tarball ;;
 *)
 	sed -n '/^#  /s/^# *//p' "$0" >&2
