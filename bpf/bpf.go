@@ -1,32 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
-// Package bpf holds the project's BPF programs, compiled.
+// Package bpf holds the project's BPF programs, compiled, with their skeletons.
 package bpf
 
 import (
-	"bytes"
-	_ "embed"
 	"fmt"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/xdpctl/xdpctl-nl/skel"
 )
 
 //go:generate make -s all
-
-var (
-	//go:embed exception.bpf.o
-	exceptionObject []byte
-	//go:embed metadata.bpf.o
-	metadataObject []byte
-	//go:embed monitor.bpf.o
-	monitorObject []byte
-	//go:embed pass.bpf.o
-	passObject []byte
-	//go:embed port.bpf.o
-	portObject []byte
-	//go:embed verdict.bpf.o
-	verdictObject []byte
-)
+//go:generate go run ../internal/skelgen/cmd exception.bpf.o exception_skel.go
+//go:generate go run ../internal/skelgen/cmd metadata.bpf.o metadata_skel.go
+//go:generate go run ../internal/skelgen/cmd monitor.bpf.o monitor_skel.go
+//go:generate go run ../internal/skelgen/cmd pass.bpf.o pass_skel.go
+//go:generate go run ../internal/skelgen/cmd port.bpf.o port_skel.go
+//go:generate go run ../internal/skelgen/cmd verdict.bpf.o verdict_skel.go
 
 // Names in the objects.
 const (
@@ -43,12 +34,6 @@ const (
 	ExceptionDevices = "exception_devices"
 	// ExceptionLost is the map that says how many could not be counted.
 	ExceptionLost = "exception_lost"
-	// MetadataProgram gives each frame to the AF_XDP socket of its RX queue
-	// with struct xdpctl_rx_metadata in front of it.
-	MetadataProgram = "metadata"
-	// MetadataSockets is the map of MetadataProgram with the sockets by RX
-	// queue. Frames of a queue without one pass.
-	MetadataSockets = "metadata_sockets"
 	// MonitorProgram counts XDP exceptions in a network namespace at their
 	// tracepoint, and wakes who listens.
 	MonitorProgram = "monitor"
@@ -86,56 +71,50 @@ const bound = 1 << 6
 // LoadException returns the spec of exception.bpf.c. It needs no kernel; the
 // programs need one that has BTF of itself.
 func LoadException() (*ebpf.CollectionSpec, error) {
-	return load("exception", exceptionObject)
+	return spec(OpenException())
 }
 
-// LoadMetadata returns the spec of metadata.bpf.c, whose program is to be loaded
-// for the netdev ifindex, in its network namespace, and can be attached to no
-// other. It needs no kernel; the program needs one of 6.3 or later.
-func LoadMetadata(ifindex uint32) (*ebpf.CollectionSpec, error) {
-	spec, err := load("metadata", metadataObject)
-	if err != nil {
-		return nil, err
-	}
-	prog := spec.Programs[MetadataProgram]
+// Bind lets the program of s be loaded for the netdev ifindex, in its network
+// namespace; it can be attached to no other. It needs a kernel of 6.3 or later.
+func (s *Metadata) Bind(ifindex uint32) {
+	prog := s.Programs.Metadata.Spec
 	prog.Flags |= bound
 	prog.Ifindex = ifindex
-	return spec, nil
 }
 
 // LoadMonitor returns the spec of monitor.bpf.c, whose program looks at the
 // network namespace with a cookie. It needs no kernel; the program needs one that
 // has BTF of itself.
 func LoadMonitor(netns uint64) (*ebpf.CollectionSpec, error) {
-	spec, err := load("monitor", monitorObject)
+	s, err := spec(OpenMonitor())
 	if err != nil {
 		return nil, err
 	}
-	if err := spec.Variables["monitor_netns"].Set(netns); err != nil {
+	if err := s.Variables["monitor_netns"].Set(netns); err != nil {
 		return nil, fmt.Errorf("load monitor: %w", err)
 	}
-	return spec, nil
+	return s, nil
 }
 
 // LoadPass returns the spec of pass.bpf.c. It needs no kernel.
 func LoadPass() (*ebpf.CollectionSpec, error) {
-	return load("pass", passObject)
+	return spec(OpenPass())
 }
 
 // LoadPort returns the spec of port.bpf.c. It needs no kernel.
 func LoadPort() (*ebpf.CollectionSpec, error) {
-	return load("port", portObject)
+	return spec(OpenPort())
 }
 
 // LoadVerdict returns the spec of verdict.bpf.c. It needs no kernel.
 func LoadVerdict() (*ebpf.CollectionSpec, error) {
-	return load("verdict", verdictObject)
+	return spec(OpenVerdict())
 }
 
-func load(name string, object []byte) (*ebpf.CollectionSpec, error) {
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+// spec returns what a skeleton would load.
+func spec[S interface{ Object() *skel.Object }](s S, err error) (*ebpf.CollectionSpec, error) {
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", name, err)
+		return nil, err
 	}
-	return spec, nil
+	return s.Object().Spec, nil
 }

@@ -4,10 +4,9 @@ package bpf
 
 import (
 	"encoding/binary"
+	"io"
 	"os"
 	"testing"
-
-	"github.com/cilium/ebpf"
 )
 
 // XDP actions of linux/bpf.h.
@@ -26,17 +25,13 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func load1(t *testing.T, spec *ebpf.CollectionSpec, err error) *ebpf.Collection {
+// closing closes a skeleton after the test.
+func closing(t *testing.T, s io.Closer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(coll.Close)
-	return coll
+	t.Cleanup(func() { s.Close() })
 }
 
 func frame(etherType uint16, verdict byte) []byte {
@@ -49,9 +44,9 @@ func frame(etherType uint16, verdict byte) []byte {
 
 func TestPass(t *testing.T) {
 	needRoot(t)
-	spec, err := LoadPass()
-	coll := load1(t, spec, err)
-	got, _, err := coll.Programs[PassProgram].Test(frame(EtherType, xdpDrop))
+	s, err := OpenAndLoadPass(nil)
+	closing(t, s, err)
+	got, _, err := s.Programs.Pass.Prog.Test(frame(EtherType, xdpDrop))
 	if err != nil || got != xdpPass {
 		t.Fatalf("verdict %d, error %v; want %d", got, err, xdpPass)
 	}
@@ -59,10 +54,10 @@ func TestPass(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	needRoot(t)
-	spec, err := LoadVerdict()
-	coll := load1(t, spec, err)
-	const loopback = uint32(1)
-	full := func() error { return coll.Maps[VerdictPorts].Put(uint32(0), loopback) }
+	s, err := OpenAndLoadVerdict(nil)
+	closing(t, s, err)
+	const loopback = 1
+	full := func() error { return s.Maps.VerdictPorts.Put(0, loopback) }
 
 	for _, tt := range []struct {
 		name    string
@@ -86,7 +81,7 @@ func TestVerdict(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, out, err := coll.Programs[VerdictProgram].Test(tt.frame)
+			got, out, err := s.Programs.Verdict.Prog.Test(tt.frame)
 			if err != nil || got != tt.want {
 				t.Fatalf("verdict %d, error %v; want %d", got, err, tt.want)
 			}

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/xdpctl/xdpctl-nl/bpf"
 )
 
@@ -22,7 +20,7 @@ type bed struct {
 	control, dummy, veth uint32
 	programs             [2]int
 
-	collections []*ebpf.Collection
+	loaded []*bpf.Pass
 }
 
 const (
@@ -52,16 +50,12 @@ func newBed() (*bed, error) {
 		*index = uint32(dev.Index)
 	}
 	for i := range b.programs {
-		spec, err := bpf.LoadPass()
+		s, err := bpf.OpenAndLoadPass(nil)
 		if err != nil {
 			return nil, err
 		}
-		coll, err := ebpf.NewCollection(spec)
-		if err != nil {
-			return nil, err
-		}
-		b.collections = append(b.collections, coll)
-		b.programs[i] = coll.Programs[bpf.PassProgram].FD()
+		b.loaded = append(b.loaded, s)
+		b.programs[i] = s.Programs.Pass.Prog.FD()
 	}
 	return b, nil
 }

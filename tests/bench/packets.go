@@ -47,28 +47,24 @@ func frameName(v traffic.Verdict, phase string) string {
 
 // verdict is the program that answers test frames, on the veth's peer.
 type verdict struct {
-	coll *ebpf.Collection
+	skel *bpf.Verdict
 	peer uint32
 	link link.Link
 }
 
 func newVerdict() (*verdict, error) {
-	spec, err := bpf.LoadVerdict()
-	if err != nil {
-		return nil, err
-	}
 	peer, err := net.InterfaceByName(peerName)
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", peerName, err)
 	}
-	coll, err := ebpf.NewCollection(spec)
+	s, err := bpf.OpenAndLoadVerdict(nil)
 	if err != nil {
 		return nil, err
 	}
-	return &verdict{coll: coll, peer: uint32(peer.Index)}, nil
+	return &verdict{skel: s, peer: uint32(peer.Index)}, nil
 }
 
-func (v *verdict) prog() *ebpf.Program { return v.coll.Programs[bpf.VerdictProgram] }
+func (v *verdict) prog() *ebpf.Program { return v.skel.Programs.Verdict.Prog }
 
 // attach puts it there by a link of its own.
 func (v *verdict) attach() (err error) {
@@ -88,7 +84,7 @@ func (r *runner) packets() error {
 	if err != nil {
 		return err
 	}
-	defer v.coll.Close()
+	defer v.skel.Close()
 	if err := v.attach(); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
@@ -22,16 +21,12 @@ import (
 // for, and lets it redirect to the netdev port.
 func (w *world) loadVerdict(port string) {
 	w.Helper()
-	spec, err := bpf.LoadVerdict()
+	s, err := bpf.OpenAndLoadVerdict(nil)
 	if err != nil {
 		w.Fatal(err)
 	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.Cleanup(coll.Close)
-	prog := coll.Programs[bpf.VerdictProgram]
+	w.Cleanup(func() { s.Close() })
+	prog := s.Programs.Verdict.Prog
 	info, err := prog.Info()
 	if err != nil {
 		w.Fatal(err)
@@ -41,7 +36,7 @@ func (w *world) loadVerdict(port string) {
 	fmt.Sscanf(info.Tag, "%x", &p.Tag)
 	w.progs["verdict"] = p
 	index := uint32(w.ns.Index(port))
-	w.ns.Do(func() { err = coll.Maps[bpf.VerdictPorts].Put(uint32(0), index) })
+	w.ns.Do(func() { err = s.Maps.VerdictPorts.Put(0, index) })
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -35,22 +34,21 @@ type exceptions struct {
 // BTF, which the meter asks for.
 func (e *exceptions) attach(action int64) {
 	e.t.Helper()
-	spec, err := bpf.LoadPass()
+	s, err := bpf.OpenPass()
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	ins := spec.Programs[bpf.PassProgram].Instructions
+	defer s.Close()
+	ins := s.Programs.Pass.Spec.Instructions
 	if len(ins) != 2 || ins[0].Dst != asm.R0 || ins[0].Constant != 2 {
 		e.t.Fatalf("not a program that passes: %v", ins)
 	}
 	ins[0].Constant = action
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
+	if err := s.Load(nil); err != nil {
 		e.t.Fatal(err)
 	}
-	defer coll.Close()
 	var v family.Prog
-	v.SetFD(uint32(coll.Programs[bpf.PassProgram].FD()))
+	v.SetFD(uint32(s.Programs.Pass.Prog.FD()))
 	if err := e.ctl.Prog().Update(e.ctx, &family.ProgKey{Ifindex: e.rx, Queue: family.QueueAll}, &v, family.UpdateAny); err != nil {
 		e.t.Fatal(err)
 	}

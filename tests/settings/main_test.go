@@ -227,13 +227,11 @@ func newBed(t *testing.T, w *world, o bedOptions) *bed {
 	t.Helper()
 	b := &bed{world: w, away: o.away, out: w.ns.Index(o.out)}
 	_, s1 := o.away.AddVeth("s0", "s1", testutil.VethOptions{PeerNS: w.ns})
-	spec, err := bpf.LoadVerdict()
+	s, err := bpf.OpenAndLoadVerdict(nil)
 	w.must(err)
-	coll, err := ebpf.NewCollection(spec)
-	w.must(err)
-	t.Cleanup(coll.Close)
-	attachXDP(t, w.ns, s1, coll.Programs[bpf.VerdictProgram])
-	w.ns.Do(func() { err = coll.Maps[bpf.VerdictPorts].Put(uint32(0), uint32(b.out)) })
+	t.Cleanup(func() { s.Close() })
+	attachXDP(t, w.ns, s1, s.Programs.Verdict.Prog)
+	w.ns.Do(func() { err = s.Maps.VerdictPorts.Put(0, uint32(b.out)) })
 	w.must(err)
 
 	var cancel context.CancelFunc

@@ -178,15 +178,15 @@ func readMetadata(t *testing.T, w *world, c family.Control, tag tag) {
 	d, err := rxmeta.LoadDecoder(v.MDBTFID, v.MDTypeID)
 	w.must(err)
 
-	spec, err := bpf.LoadMetadata(uint32(rx))
+	md, err := bpf.OpenMetadata()
 	w.must(err)
-	var coll *ebpf.Collection
-	w.ns.Do(func() { coll, err = ebpf.NewCollection(spec) })
+	defer md.Close()
+	md.Bind(uint32(rx))
+	w.ns.Do(func() { err = md.Load(nil) })
 	w.must(err)
-	defer coll.Close()
 	s := newXSK(t, w.ns, rx)
-	w.must(coll.Maps[bpf.MetadataSockets].Put(uint32(0), uint32(s.fd)))
-	attachXDP(t, w.ns, rx, coll.Programs[bpf.MetadataProgram])
+	w.must(md.Maps.MetadataSockets.Put(0, uint32(s.fd)))
+	attachXDP(t, w.ns, rx, md.Programs.Metadata.Prog)
 
 	tagger(t, away, tx, tag)
 	sender, err := traffic.NewSender(traffic.SenderOptions{NetNS: away.Path(), Dev: "s0"})

@@ -5,7 +5,6 @@ package settings
 import (
 	"testing"
 
-	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"golang.org/x/sys/unix"
@@ -212,12 +211,10 @@ func TestVirtio(t *testing.T) {
 // foreign shows that a program of somebody else keeps the placeholder out.
 func foreign(t *testing.T, w *world, c family.Control, b *bed, out string) {
 	t.Helper()
-	spec, err := bpf.LoadPass()
+	s, err := bpf.OpenAndLoadPass(nil)
 	w.must(err)
-	coll, err := ebpf.NewCollection(spec)
-	w.must(err)
-	defer coll.Close()
-	l := attachXDP(t, w.ns, b.out, coll.Programs[bpf.PassProgram])
+	defer s.Close()
+	l := attachXDP(t, w.ns, b.out, s.Programs.Pass.Prog)
 	before := w.ns.GetChannels(out)
 	if got := errno(t, w.update(c, b.out, redirect(1, 0))); got != unix.EBUSY {
 		t.Errorf("beside a program of somebody else: %v", got)

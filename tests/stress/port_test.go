@@ -17,6 +17,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/loader"
+	"github.com/xdpctl/xdpctl-nl/skel"
 )
 
 // ports is how many are fought for.
@@ -51,12 +52,9 @@ func newHarbour(t *testing.T) *harbour {
 		t.Cleanup(func() { m.Close() })
 		h.maps[name] = m
 	}
-	spec, err := bpf.LoadPort()
+	s, err := bpf.OpenAndLoadPort(&skel.Options{Collection: ebpf.CollectionOptions{MapReplacements: h.maps}})
 	h.must(err)
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: h.maps})
-	h.must(err)
-	h.prog = keepProg(t, coll.DetachProgram(bpf.PortProgram))
-	coll.Close()
+	h.prog = keepProg(t, s, s.Programs.Port.Prog)
 	h.must(judge.drop(port, key{0}))
 	for i := range h.dev {
 		h.arrive(i, judge)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/skel"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
@@ -64,28 +66,25 @@ func (s *setting) is(via door, dev uint32, want uint64) error {
 // asks for. It goes with the test.
 func newBTF(t *testing.T, action int64) *testutil.Prog {
 	t.Helper()
-	spec, err := bpf.LoadPass()
+	s, err := bpf.OpenPass()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ins := spec.Programs[bpf.PassProgram].Instructions
+	ins := s.Programs.Pass.Spec.Instructions
 	if len(ins) != 2 || ins[0].Dst != asm.R0 || ins[0].Constant != 2 {
 		t.Fatalf("not a program that passes: %v", ins)
 	}
 	ins[0].Constant = action
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
+	if err := s.Load(nil); err != nil {
 		t.Fatal(err)
 	}
-	p := coll.DetachProgram(bpf.PassProgram)
-	coll.Close()
-	return keepProg(t, p)
+	return keepProg(t, s, s.Programs.Pass.Prog)
 }
 
-// keepProg keeps a program until the test ends.
-func keepProg(t *testing.T, p *ebpf.Program) *testutil.Prog {
+// keepProg keeps a program, and the skeleton that it is of, until the test ends.
+func keepProg(t *testing.T, of io.Closer, p *ebpf.Program) *testutil.Prog {
 	t.Helper()
-	t.Cleanup(func() { p.Close() })
+	t.Cleanup(func() { of.Close() })
 	info, err := p.Info()
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +131,7 @@ func moduleRefs(t *testing.T) int {
 type bed struct {
 	*world
 	away   *testutil.NetNS
-	ports  *ebpf.Map
+	ports  *skel.Map[uint32, uint32]
 	sender *traffic.Sender
 	ctx    context.Context
 }
@@ -141,18 +140,12 @@ func newBed(t *testing.T) *bed {
 	t.Helper()
 	b := &bed{world: newWorld(t).withBTF(), away: testutil.NewNetNS(t)}
 	_, s1 := b.away.AddVeth("s0", "s1", testutil.VethOptions{PeerNS: b.ns})
-	spec, err := bpf.LoadVerdict()
+	s, err := bpf.OpenAndLoadVerdict(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.ports = coll.DetachMap(bpf.VerdictPorts)
-	t.Cleanup(func() { b.ports.Close() })
-	verdict := keepProg(t, coll.DetachProgram(bpf.VerdictProgram))
-	coll.Close()
+	b.ports = &s.Maps.VerdictPorts
+	verdict := keepProg(t, s, s.Programs.Verdict.Prog)
 	if err := b.judge().set(uint32(s1), change{prog: verdict}); err != nil {
 		t.Fatal(err)
 	}

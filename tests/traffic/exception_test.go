@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
@@ -74,17 +73,13 @@ func newBadWorld(t *testing.T, mode family.Mode) *badWorld {
 
 func (w *badWorld) attach(dev string, mode family.Mode) {
 	w.Helper()
-	spec, err := bpf.LoadVerdict()
+	s, err := bpf.OpenAndLoadVerdict(nil)
 	if err != nil {
 		w.Fatal(err)
 	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer coll.Close()
+	defer s.Close()
 	var v family.Prog
-	v.SetFD(uint32(coll.Programs[bpf.VerdictProgram].FD()))
+	v.SetFD(uint32(s.Programs.Verdict.Prog.FD()))
 	v.SetMode(mode)
 	k := &family.ProgKey{Ifindex: uint32(w.ns.Index(dev)), Queue: family.QueueAll}
 	if err := w.ctl.Prog().Update(w.ctx, k, &v, family.UpdateNoexist); err != nil {

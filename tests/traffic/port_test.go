@@ -21,6 +21,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/loader"
+	"github.com/xdpctl/xdpctl-nl/skel"
 )
 
 // patience is for a slow processor: nothing takes that long.
@@ -141,22 +142,18 @@ func (w *world) expectTable(want ...string) {
 // attach loads the program that sends out of ports onto a netdev.
 func (w *world) attach(c family.Control, dev string, mode family.Mode) {
 	w.Helper()
-	spec, err := bpf.LoadPort()
-	if err != nil {
-		w.Fatal(err)
-	}
 	maps, err := loader.PortMaps(w.ctx, c)
 	if err != nil {
 		w.Fatal(err)
 	}
 	defer loader.ClosePortMaps(maps)
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
+	s, err := bpf.OpenAndLoadPort(&skel.Options{Collection: ebpf.CollectionOptions{MapReplacements: maps}})
 	if err != nil {
 		w.Fatal(err)
 	}
-	defer coll.Close()
+	defer s.Close()
 	var v family.Prog
-	v.SetFD(uint32(coll.Programs[bpf.PortProgram].FD()))
+	v.SetFD(uint32(s.Programs.Port.Prog.FD()))
 	v.SetMode(mode)
 	k := &family.ProgKey{Ifindex: uint32(w.sw.Index(dev)), Queue: family.QueueAll}
 	if err := c.Prog().Update(w.ctx, k, &v, family.UpdateNoexist); err != nil {

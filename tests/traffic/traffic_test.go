@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
+	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/skel"
 )
 
 func TestCounts(t *testing.T) {
@@ -100,34 +100,20 @@ func newBed(t *testing.T) bed {
 
 func path(ns string) string { return "/run/netns/" + ns }
 
-// attach loads the program of spec onto dev of namespace ns.
-func attach(t *testing.T, ns, dev, program string, spec *ebpf.CollectionSpec, err error) *ebpf.Collection {
+// attach attaches a program to dev of namespace ns.
+func attach(t *testing.T, ns, dev string, p *skel.XDPProgram) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	coll, err := ebpf.NewCollection(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(coll.Close)
-	err = InNetNS(path(ns), func() error {
+	err := InNetNS(path(ns), func() error {
 		index, err := ifindex(dev)
 		if err != nil {
 			return err
 		}
-		l, err := link.AttachXDP(link.XDPOptions{
-			Program: coll.Programs[program], Interface: index, Flags: link.XDPDriverMode,
-		})
-		if err == nil {
-			t.Cleanup(func() { l.Close() })
-		}
+		_, err = p.Attach(t.Context(), skel.XDPOptions{Ifindex: uint32(index), Mode: family.ModeNative})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return coll
 }
 
 // ethtool returns the XDP counters of dev, without their queue.
@@ -164,17 +150,25 @@ func newCounter(t *testing.T, ns, dev string) *Counter {
 // TestVeth shows that all six verdicts succeed and where each frame is counted.
 func TestVeth(t *testing.T) {
 	b := newBed(t)
-	pass, err := bpf.LoadPass()
-	attach(t, b.left, "in", bpf.PassProgram, pass, err)
-	attach(t, b.left, "out", bpf.PassProgram, pass, err)
-	verdict, err := bpf.LoadVerdict()
-	coll := attach(t, b.right, "in", bpf.VerdictProgram, verdict, err)
+	pass, err := bpf.OpenAndLoadPass(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pass.Close() })
+	attach(t, b.left, "in", &pass.Programs.Pass)
+	attach(t, b.left, "out", &pass.Programs.Pass)
+	verdict, err := bpf.OpenAndLoadVerdict(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { verdict.Close() })
+	attach(t, b.right, "in", &verdict.Programs.Verdict)
 	err = InNetNS(path(b.right), func() error {
 		index, err := ifindex("out")
 		if err != nil {
 			return err
 		}
-		return coll.Maps[bpf.VerdictPorts].Put(uint32(0), uint32(index))
+		return verdict.Maps.VerdictPorts.Put(0, uint32(index))
 	})
 	if err != nil {
 		t.Fatal(err)
