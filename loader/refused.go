@@ -62,10 +62,20 @@ func (e *VerifierError) Unwrap() error { return e.Err }
 func (l *loading) refused(err error) error {
 	var v *ebpf.VerifierError
 	if errors.As(err, &v) {
-		return l.rejected(v, err)
+		err = l.rejected(v, err)
 	}
-	if name := l.arrayOf(err); name != "" {
-		return l.otherOwner(name, err)
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	// A program array has one kind of programs, be they in it or use it.
+	for _, name := range slices.Sorted(maps.Keys(l.replace)) {
+		m := l.replace[name]
+		if m.Type() != ebpf.ProgramArray {
+			continue
+		}
+		if owner := ownerType(m); owner != ebpf.UnspecifiedProgram && owner != l.typ {
+			return fmt.Errorf("map %s: its programs are of type %s and those of the object of type %s: %w", name, owner, l.typ, err)
+		}
 	}
 	return err
 }
@@ -73,8 +83,8 @@ func (l *loading) refused(err error) error {
 // rejected is the error for a program that the verifier did not like.
 func (l *loading) rejected(v *ebpf.VerifierError, err error) error {
 	e := &VerifierError{Program: l.programOf(err), Log: v.Log, Err: v.Cause}
-	for i, line := range v.Log {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "; "); ok && i < len(v.Log) {
+	for _, line := range v.Log {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "; "); ok {
 			e.Source = text
 		}
 	}
@@ -97,33 +107,6 @@ func (l *loading) programOf(err error) string {
 		}
 	}
 	return best
-}
-
-// arrayOf is the program array that could not be filled.
-func (l *loading) arrayOf(err error) string {
-	if !errors.Is(err, unix.EINVAL) {
-		return ""
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.coll.Maps)) {
-		if l.coll.Maps[name].Type == ebpf.ProgramArray && strings.Contains(err.Error(), "map "+name+":") {
-			return name
-		}
-	}
-	return ""
-}
-
-// otherOwner tells of the type of programs that a program array has, if it is
-// another one.
-func (l *loading) otherOwner(name string, err error) error {
-	m := l.replace[name]
-	if m == nil {
-		return err
-	}
-	owner := ownerType(m)
-	if owner == ebpf.UnspecifiedProgram || owner == l.typ {
-		return fmt.Errorf("map %s: its programs are of another kind (multi-buffer, JIT, or type of attachment) than those of the object: %w", name, err)
-	}
-	return fmt.Errorf("map %s: its programs are of type %s and those of the object of type %s: %w", name, owner, l.typ, err)
 }
 
 // ownerType is the type of the programs in a program array, if there was one ever.

@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package loader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+)
+
+func TestMain(m *testing.M) { testutil.WatchFDs(m) }
+
+// bpffs is a BPF file system of a test's own, as the configuration of pinning. It
+// skips the test where none can be mounted.
+func bpffs(t *testing.T) *Pinning {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("bpf", dir, "bpf", 0, "mode=0700"); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			t.Skipf("cannot mount: %v", err)
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	if err := rlimit.RemoveMemlock(); err != nil {
+		t.Fatal(err)
+	}
+	return &Pinning{Root: dir}
+}
+
+// tree lists what is in the file system.
+func tree(t *testing.T, p *Pinning) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(p.Root, func(path string, d fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(p.Root, path)
+		if rel != "." && !strings.HasSuffix(rel, ".debug") { // the kernel's own
+			list = append(list, rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func wantTree(t *testing.T, p *Pinning, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, tree(t, p)); diff != "" {
+		t.Errorf("pins (-want +got):\n%s", diff)
+	}
+}
+
+func mustLoad(t *testing.T, s *Spec, o LoadOptions) *Object {
+	t.Helper()
+	obj, err := s.Load(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { obj.Close() })
+	return obj
+}
+
+// run runs an XDP program on a frame.
+func run(t *testing.T, p *ebpf.Program) uint32 {
+	t.Helper()
+	ret, _, err := p.Test(make([]byte, 64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ret
+}
+
+func lookup[V any](t *testing.T, m *ebpf.Map, key uint32) V {
+	t.Helper()
+	var v V
+	if err := m.Lookup(key, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestLoadStandard(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "object")
+	for name, v := range map[string]string{"verdict": "1", "mode": "MODE_ON"} {
+		if err := s.SetVariable(name, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	obj := mustLoad(t, s, LoadOptions{Pinning: p})
+	wantTree(t, p, "points")
+	want := []MapState{{Name: "inner"}, {Name: "outer"}, {Name: "points", Path: p.Root + "/points"}}
+	if diff := cmp.Diff(want, obj.States); diff != "" {
+		t.Errorf("states (-want +got):\n%s", diff)
+	}
+	if got := run(t, obj.Programs["count"]); got != 1 {
+		t.Errorf("verdict %d, want 1", got)
+	}
+	if n := lookup[uint32](t, obj.Maps["inner"], 0); n != 1 {
+		t.Errorf("inner map counted %d", n)
+	}
+	var level int16
+	if err := obj.Variables["level"].Get(&level); err != nil || level != 0 {
+		t.Errorf("level %d, error %v, want 0", level, err)
+	}
+	// The Spec is as it was, and the map is there now.
+	again := mustLoad(t, s, LoadOptions{Pinning: p})
+	if st := again.States[2]; !st.Reused {
+		t.Errorf("state %+v is not reused", st)
+	}
+	if err := again.Undo(); err != nil {
+		t.Error(err)
+	}
+	wantTree(t, p, "points")
+	if err := obj.Undo(); err != nil {
+		t.Error(err)
+	}
+	wantTree(t, p)
+}
+
+func TestLoadSizes(t *testing.T) {
+	p := bpffs(t)
+	for _, name := range []string{"legacy_size16", "legacy_size20"} {
+		obj := mustLoad(t, mustOpen(t, name), LoadOptions{Pinning: p})
+		if got := run(t, obj.Programs["entry"]); got != 1 {
+			t.Errorf("%s: verdict %d, want 1", name, got)
+		}
+	}
+	wantTree(t, p)
+}
+
+func TestLoadTailCalls(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "legacy_tail")
+	obj := mustLoad(t, s, LoadOptions{Pinning: p, Programs: []string{"prog"}})
+	dir := "tc/" + s.UID
+	want := []string{"ip", "tc", dir, dir + "/steps", dir + "/visits", "tc/globals", "xdp"}
+	slices.Sort(want)
+	wantTree(t, p, want...)
+	if got := run(t, obj.Programs["entry"]); got != 1 {
+		t.Errorf("verdict %d, want that of the last program, 1", got)
+	}
+	for i := range uint32(4) {
+		if n := lookup[uint32](t, obj.Maps["visits"], i); n != 1 {
+			t.Errorf("%d visits at %d", n, i)
+		}
+	}
+	if diff := cmp.Diff([]string{"last"}, obj.Fleeting()); diff != "" {
+		t.Errorf("fleeting (-want +got):\n%s", diff)
+	}
+	if link, err := os.Readlink(p.Root + "/xdp"); link != p.Root+"/tc/" || err != nil {
+		t.Errorf("xdp leads to %q, error %v", link, err)
+	}
+	// The directory for the value 4 comes from the configuration.
+	q := *p
+	q.Values = map[uint32]string{4: "a/b"}
+	obj2 := mustLoad(t, s, LoadOptions{Pinning: &q})
+	if diff := cmp.Diff([]string(nil), obj2.Fleeting()); diff != "" {
+		t.Errorf("fleeting (-want +got):\n%s", diff)
+	}
+	wantTree(t, p, append([]string{"a", "a/b", "a/b/last"}, want...)...)
+	if err := obj2.Undo(); err != nil {
+		t.Error(err)
+	}
+	wantTree(t, p, want...)
+}
+
+// A tail call of itself is ended by the kernel after 33 times.
+func TestLoadCyclic(t *testing.T) {
+	p := bpffs(t)
+	obj := mustLoad(t, mustOpen(t, "legacy_cyclic"), LoadOptions{Pinning: p})
+	if got := run(t, obj.Programs["entry"]); got != 1 {
+		t.Errorf("verdict %d, want 1", got)
+	}
+	if n := lookup[uint32](t, obj.Maps["rounds"], 0); n != 33 {
+		t.Errorf("%d rounds, want 33", n)
+	}
+}
+
+func TestLoadNested(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "legacy_nested")
+	obj := mustLoad(t, s, LoadOptions{Pinning: p, Programs: []string{"egress", "classifier"}, Type: ebpf.SchedCLS})
+	for _, name := range []string{"out", "in"} {
+		if ret := run(t, obj.Programs[name]); ret != 2 {
+			t.Errorf("%s returns %d, want 2", name, ret)
+		}
+	}
+	if n := lookup[uint32](t, obj.Maps["inner"], 0); n != 2 {
+		t.Errorf("counted %d, want 2", n)
+	}
+	// The inner map is pinned, the outer ones find it again.
+	again := mustLoad(t, s, LoadOptions{Pinning: p, Programs: []string{"egress"}, Type: ebpf.SchedCLS})
+	run(t, again.Programs["out"])
+	if n := lookup[uint32](t, obj.Maps["inner"], 0); n != 3 {
+		t.Errorf("counted %d, want 3", n)
+	}
+}
+
+func TestUseMap(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "legacy_tail")
+	name, _ := s.MapByID(0x2a)
+	other, err := ebpf.NewMap(&ebpf.MapSpec{Name: "other", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := s.UseMap(name, other); err != nil {
+		t.Fatal(err)
+	}
+	obj := mustLoad(t, s, LoadOptions{Pinning: p})
+	run(t, obj.Programs["entry"])
+	if n := lookup[uint32](t, obj.Maps["visits"], 2); n != 1 {
+		t.Errorf("the last program was visited %d times", n)
+	}
+	var id uint32
+	if err := other.Lookup(uint32(1), &id); err != nil || id == 0 {
+		t.Errorf("program at 1 is %d, error %v", id, err)
+	}
+	if err := s.UseMap("nothing", other); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such map: got %v", err)
+	}
+	if err := s.UseMap("visits", other); err != nil {
+		t.Fatal(err)
+	}
+	var m *Mismatch
+	if _, err := s.Load(context.Background(), LoadOptions{Pinning: p}); !errors.As(err, &m) || m.Diffs[0].Field != "type" {
+		t.Errorf("map of another type: got %v", err)
+	}
+	// A definition of one's own.
+	s = mustOpen(t, "legacy_tail")
+	s.SetMap("visits", &ebpf.MapSpec{Name: "visits", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	obj = mustLoad(t, s, LoadOptions{Pinning: &Pinning{Root: p.Root, Maps: map[string]Pin{"visits": {}}}})
+	if got := obj.Maps["visits"].Type(); got != ebpf.Hash {
+		t.Errorf("type %s, want Hash", got)
+	}
+}
+
+func TestMismatch(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "object")
+	tests := map[string]struct {
+		pinned ebpf.MapSpec
+		want   string
+	}{
+		"all": {ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 16, MaxEntries: 3, Flags: unix.BPF_F_RDONLY_PROG},
+			"type Array (pinned) and Hash (object), value size 16 (pinned) and 8 (object), " +
+				"max entries 3 (pinned) and 16 (object), flags 0x80 (pinned) and 0x0 (object)"},
+		"key":   {ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 16}, "key size 8 (pinned) and 4 (object)"},
+		"flags": {ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16, Flags: unix.BPF_F_NO_PREALLOC}, "flags 0x1 (pinned) and 0x0 (object)"},
+		"types": {ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16,
+			Key:   mustOpen(t, "legacy_shared").Collection.Maps["shared"].Key,
+			Value: mustOpen(t, "legacy_shared").Collection.Maps["shared"].Value},
+			"value BTF unsigned long long (pinned) and struct point {x y} (object)"},
+	}
+	path := p.Root + "/points"
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			m, err := ebpf.NewMap(&tt.pinned)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			if err := m.Pin(path); err != nil {
+				t.Fatal(err)
+			}
+			defer os.Remove(path)
+			_, err = s.Load(context.Background(), LoadOptions{Pinning: p})
+			want := "load object.bpf.o: map points pinned at " + path + " differs from that of the object: " + tt.want
+			if err == nil || err.Error() != want || !errors.Is(err, ebpf.ErrMapIncompatible) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			// Put in its place, and put back.
+			obj := mustLoad(t, s, LoadOptions{Pinning: p, ForceRepin: true})
+			if got := pinnedType(t, path); got != ebpf.Hash {
+				t.Errorf("type %s after a repin", got)
+			}
+			if err := obj.Undo(); err != nil {
+				t.Error(err)
+			}
+			if got := pinnedType(t, path); got != tt.pinned.Type {
+				t.Errorf("type %s after it was undone, want %s", got, tt.pinned.Type)
+			}
+			wantTree(t, p, "points")
+		})
+	}
+	// Without types on one side, they are not compared.
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Pin(path); err != nil {
+		t.Fatal(err)
+	}
+	if obj := mustLoad(t, s, LoadOptions{Pinning: p}); !obj.States[2].Reused {
+		t.Error("not reused")
+	}
+}
+
+func pinnedType(t *testing.T, path string) ebpf.MapType {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	return m.Type()
+}
+
+// Whatever is wrong, nothing is left.
+func TestNothingLeft(t *testing.T) {
+	p := bpffs(t)
+	// Others may work on this machine: what counts is what has these names.
+	names := []string{"never_pinned", "points", "inner", "outer", "steps", "last", "visits",
+		"unchecked", "print", "count", "step0", "step1", "end", "entry"}
+	if err := os.Mkdir(p.Root+"/dir", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before := settled(t, names)
+	bad := mustOpen(t, "legacy_tail")
+	bad.Collection.Maps["steps"].MaxEntries = 1
+	broken := mustOpen(t, "legacy_tail")
+	broken.Collection.Programs["end"].Instructions = broken.Collection.Programs["end"].Instructions[:1]
+	tests := map[string]struct {
+		spec *Spec
+		o    LoadOptions
+		pins Pinning
+		want string
+		err  error
+	}{
+		"verifier": {mustOpen(t, "refused"), LoadOptions{}, Pinning{},
+			"load refused.bpf.o: program unchecked: permission denied", unix.EACCES},
+		"license": {mustOpen(t, "unlicensed"), LoadOptions{}, Pinning{},
+			"load unlicensed.bpf.o: program print: invalid argument", unix.EINVAL},
+		"tail call out of range": {bad, LoadOptions{}, Pinning{},
+			"load legacy_tail.bpf.o: step1 belongs at 1 of map steps, which has 1 entries: argument list too long", unix.E2BIG},
+		"tail call refused":  {broken, LoadOptions{}, Pinning{}, "load legacy_tail.bpf.o: program end: ", nil},
+		"no program":         {mustOpen(t, "object"), LoadOptions{Programs: []string{"x"}}, Pinning{}, `load object.bpf.o: program "x": file does not exist`, os.ErrNotExist},
+		"no BPF file system": {mustOpen(t, "object"), LoadOptions{}, Pinning{Root: "/proc"}, "load object.bpf.o: /proc is no BPF file system; mount one with: mount -t bpf bpf /proc: no such file or directory", unix.ENOENT},
+		"directory there":    {mustOpen(t, "object"), LoadOptions{PinPrograms: p.Root}, Pinning{Maps: map[string]Pin{"points": {Kind: PinPath, Path: p.Root + "/dir"}}}, "load object.bpf.o: map points: open what is pinned at " + p.Root + "/dir: ", nil},
+		"pin outside": {mustOpen(t, "object"), LoadOptions{PinPrograms: p.Root + "/new/deep"}, Pinning{Maps: map[string]Pin{"points": {Kind: PinPath, Path: "/proc/points"}}},
+			"load object.bpf.o: map points: pin at /proc/points: ", nil},
+		"program pin outside": {mustOpen(t, "object"), LoadOptions{PinPrograms: "/proc"}, Pinning{}, "load object.bpf.o: program count: pin at /proc/count: ", nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			pins := tt.pins
+			if pins.Root == "" {
+				pins.Root = p.Root
+			}
+			tt.o.Pinning = &pins
+			_, err := tt.spec.Load(context.Background(), tt.o)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			if tt.err != nil && !errors.Is(err, tt.err) {
+				t.Errorf("%v is not %v", err, tt.err)
+			}
+			wantTree(t, p, "dir")
+			if after := settled(t, names); after != before {
+				t.Errorf("maps and programs are %s, were %s", after, before)
+			}
+		})
+	}
+}
+
+// objects counts the maps and programs in the kernel that have these names.
+func objects(t *testing.T, names []string) string {
+	t.Helper()
+	count := map[string]int{}
+	var id ebpf.MapID
+	for next, err := ebpf.MapGetNextID(id); err == nil; next, err = ebpf.MapGetNextID(id) {
+		id = next
+		if m, err := ebpf.NewMapFromID(id); err == nil {
+			if info, err := m.Info(); err == nil {
+				count["map "+info.Name]++
+			}
+			m.Close()
+		}
+	}
+	var pid ebpf.ProgramID
+	for next, err := ebpf.ProgramGetNextID(pid); err == nil; next, err = ebpf.ProgramGetNextID(pid) {
+		pid = next
+		if p, err := ebpf.NewProgramFromID(pid); err == nil {
+			if info, err := p.Info(); err == nil {
+				count["program "+info.Name]++
+			}
+			p.Close()
+		}
+	}
+	var list []string
+	for _, name := range names {
+		for _, kind := range []string{"map ", "program "} {
+			if n := count[kind+name]; n > 0 {
+				list = append(list, fmt.Sprint(kind, name, " ", n))
+			}
+		}
+	}
+	return fmt.Sprint(list)
+}
+
+// settled is [objects] once the kernel has freed what it frees later. It takes
+// care to look rarely: a program array that is opened while it is being emptied
+// can lose its way and stay for good.
+func settled(t *testing.T, names []string) string {
+	t.Helper()
+	last := ""
+	for range 50 {
+		time.Sleep(150 * time.Millisecond)
+		now := objects(t, names)
+		if now == last {
+			return now
+		}
+		last = now
+	}
+	return last
+}
+
+func TestVerifierError(t *testing.T) {
+	p := bpffs(t)
+	_, err := mustOpen(t, "refused").Load(context.Background(), LoadOptions{Pinning: p})
+	var v *VerifierError
+	if !errors.As(err, &v) {
+		t.Fatalf("got %v", err)
+	}
+	if v.Program != "unchecked" || !strings.HasPrefix(v.Source, "return *n;") {
+		t.Errorf("program %q, source %q", v.Program, v.Source)
+	}
+	last := v.Last()
+	if n := len(last); n == 0 || n > lastLines || !strings.Contains(last[n-1], "invalid mem access 'map_value_or_null'") {
+		t.Errorf("last lines are %q", last)
+	}
+	if len(v.Log) <= len(last) {
+		t.Errorf("the log is %q", v.Log)
+	}
+	_, err = mustOpen(t, "unlicensed").Load(context.Background(), LoadOptions{Pinning: p})
+	if !errors.As(err, &v) || !strings.Contains(v.Hint, "no license") {
+		t.Errorf("without a license: got %v, %+v", err, v)
+	}
+}
+
+// A program array has one type of programs.
+func TestOwner(t *testing.T) {
+	p := bpffs(t)
+	mustLoad(t, mustOpen(t, "legacy_tail"), LoadOptions{Pinning: p})
+	s := mustOpen(t, "legacy_tail")
+	_, err := s.Load(context.Background(), LoadOptions{Pinning: p, Programs: []string{"prog"}, Type: ebpf.SchedCLS})
+	want := "map steps: its programs are of type XDP and those of the object of type SchedCLS"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Loaders that come at the same time share one map.
+func TestConcurrent(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "object")
+	var mu sync.Mutex
+	fresh := 0
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			obj, err := s.Load(context.Background(), LoadOptions{Pinning: p})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !obj.States[2].Reused {
+				fresh++
+			}
+			obj.Close()
+		})
+	}
+	wg.Wait()
+	if fresh != 1 {
+		t.Errorf("%d loaders made the map, want 1", fresh)
+	}
+}
+
+func TestGraft(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "legacy_graft")
+	obj := mustLoad(t, s, LoadOptions{Pinning: p, Type: ebpf.SchedCLS, Programs: []string{""}})
+	entry := obj.Programs["entry"]
+	if got := run(t, entry); got != 10 {
+		t.Errorf("with nothing grafted: %d", got)
+	}
+	zero, two := uint32(0), uint32(2)
+	graft := func(o GraftOptions) error {
+		o.Pinning = p
+		return mustOpen(t, "legacy_graft").Graft(context.Background(), o)
+	}
+	if err := graft(GraftOptions{Map: "m:globals/slots", Key: &zero, Program: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, entry); got != 11 {
+		t.Errorf("with the first grafted: %d", got)
+	}
+	if err := graft(GraftOptions{Map: p.Root + "/tc/globals/slots", Key: &zero, Program: "7/1"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, entry); got != 12 {
+		t.Errorf("with the second grafted: %d", got)
+	}
+	if err := graft(GraftOptions{Map: "m:globals/slots", Program: "7/1"}); err != nil {
+		t.Fatal(err)
+	}
+	var id uint32
+	if err := obj.Maps["slots"].Lookup(uint32(1), &id); err != nil || id == 0 {
+		t.Errorf("nothing at the key of the section: %v", err)
+	}
+	for want, o := range map[string]GraftOptions{
+		"section first does not tell the key, as one named ID/KEY does":          {Map: "m:globals/slots", Program: "first"},
+		"graft into m:globals/slots: key 2 is beyond its 2 entries":              {Map: "m:globals/slots", Key: &two, Program: "first"},
+		"graft into m:globals/slots: its programs are of type SchedCLS, not XDP": {Map: p.Root + "/tc/globals/slots", Key: &zero, Program: "first", Type: ebpf.XDP},
+		"open the map pinned at " + p.Root + "/tc/globals/none":                  {Map: "m:globals/none", Key: &zero, Program: "first"},
+		`program "third": file does not exist`:                                   {Map: "m:globals/slots", Key: &zero, Program: "third"},
+	} {
+		err := graft(o)
+		if strings.Contains(want, "not XDP") {
+			want = "its programs are of type SchedCLS"
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestUnload(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "legacy_tail")
+	dir := p.Root + "/progs"
+	mustLoad(t, s, LoadOptions{Pinning: p, PinPrograms: dir}).Close()
+	object := mustOpen(t, "object")
+	mustLoad(t, object, LoadOptions{Pinning: p, PinPrograms: dir}).Close()
+	removed, err := s.Unload(UnloadOptions{Pinning: p, PinPrograms: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(removed) != 6 {
+		t.Errorf("removed %v", removed)
+	}
+	wantTree(t, p, "ip", "points", "progs", "progs/count", "tc", "tc/globals", "xdp")
+	if removed, err = object.Unload(UnloadOptions{Pinning: p, PinPrograms: dir}); err != nil || len(removed) != 1 {
+		t.Errorf("removed %v, error %v", removed, err)
+	}
+	wantTree(t, p, "ip", "points", "tc", "tc/globals", "xdp")
+	// What is not the object's stays.
+	os.Remove(p.Root + "/points")
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Pin(p.Root + "/points"); err != nil {
+		t.Fatal(err)
+	}
+	var mm *Mismatch
+	if removed, err = object.Unload(UnloadOptions{Pinning: p, All: true}); !errors.As(err, &mm) || len(removed) != 0 {
+		t.Errorf("removed %v, error %v", removed, err)
+	}
+	wantTree(t, p, "ip", "points", "tc", "tc/globals", "xdp")
+}
