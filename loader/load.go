@@ -37,6 +37,10 @@ type LoadOptions struct {
 	// names, or empty.
 	PinPrograms string
 
+	// Meter, if not nil, changes a program, and what it needs to be added to
+	// its collection. A program that does not load so is loaded as it is.
+	Meter func(coll *ebpf.CollectionSpec, program string) error
+
 	// Control is where the maps of the port table come from, for objects that
 	// use them, see [PortMaps]. If nil, they get maps of their own.
 	Control family.Control
@@ -250,7 +254,7 @@ func (l *loading) run(ctx context.Context) (*Object, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(l.coll, ebpf.CollectionOptions{MapReplacements: l.replace})
+	coll, err := l.collection()
 	if err != nil {
 		return nil, l.refused(err)
 	}
@@ -269,6 +273,31 @@ func (l *loading) run(ctx context.Context) (*Object, error) {
 		}
 	}
 	return obj, nil
+}
+
+// collection loads maps and programs, with a meter if they are to have one.
+func (l *loading) collection() (*ebpf.Collection, error) {
+	opts := ebpf.CollectionOptions{MapReplacements: l.replace}
+	if coll := l.metered(); coll != nil {
+		if c, err := ebpf.NewCollectionWithOptions(coll, opts); err == nil {
+			return c, nil
+		}
+	}
+	return ebpf.NewCollectionWithOptions(l.coll, opts)
+}
+
+// metered is the collection with a meter, or nil.
+func (l *loading) metered() *ebpf.CollectionSpec {
+	if l.o.Meter == nil {
+		return nil
+	}
+	coll := l.coll.Copy()
+	for _, name := range l.main {
+		if l.o.Meter(coll, name) != nil {
+			return nil
+		}
+	}
+	return coll
 }
 
 // findPaths finds where the maps are pinned that are used.

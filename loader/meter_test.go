@@ -191,3 +191,31 @@ func TestAddMeterRefused(t *testing.T) {
 		t.Error("a socket filter has a meter")
 	}
 }
+
+// A meter changes the program, unless it does not load so.
+func TestMeter(t *testing.T) {
+	p := bpffs(t)
+	for name, tt := range map[string]struct {
+		meter func(*ebpf.CollectionSpec, string) error
+		want  uint32
+	}{
+		"none": {nil, 2},
+		"good": {func(c *ebpf.CollectionSpec, prog string) error {
+			c.Programs[prog].Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, 3), asm.Return()}
+			return nil
+		}, 3},
+		"bad": {func(c *ebpf.CollectionSpec, prog string) error {
+			c.Programs[prog].Instructions = asm.Instructions{asm.Return()}
+			return nil
+		}, 2},
+		"not possible": {func(c *ebpf.CollectionSpec, prog string) error {
+			c.Programs[prog].Instructions = nil
+			return errors.New("no")
+		}, 2},
+	} {
+		obj := mustLoad(t, mustOpen(t, "object"), LoadOptions{Pinning: p, Meter: tt.meter})
+		if got := run(t, obj.Programs["count"]); got != tt.want {
+			t.Errorf("%s: verdict %d, want %d", name, got, tt.want)
+		}
+	}
+}
