@@ -59,6 +59,7 @@ type app struct {
 	serverByEnv  bool
 	via          string
 	json, pretty bool
+	verbose      bool
 	netnsName    string
 
 	// The machine. Tests have another.
@@ -249,6 +250,7 @@ old ones stay.`,
 	f.StringVar(&a.via, "via", "auto", "the `DOOR` of the kernel: netlink, map, or auto, which is netlink where the family is there")
 	f.BoolVarP(&a.json, "json", "j", false, "print JSON")
 	f.BoolVarP(&a.pretty, "pretty", "p", false, "print JSON for humans")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "print all that the verifier says of a program that it refuses")
 	f.StringVarP(&a.netnsName, "netns", "n", "", "work in another `NETNS`, named as ip-netns(8) does, or by its path")
 	root.Flags().BoolVarP(&showVersion, "version", "V", false, "print the version, and which server answers")
 	root.SetUsageTemplate(usageTemplate)
@@ -261,7 +263,7 @@ old ones stay.`,
 	root.RegisterFlagCompletionFunc("netns", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return netnsNames(), cobra.ShellCompDirectiveNoFileComp
 	})
-	root.AddCommand(a.statsObject(), a.progObject(), a.capsObject(), a.attrObject(),
+	root.AddCommand(a.statsObject(), a.progObject(), a.objObject(), a.capsObject(), a.attrObject(),
 		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject(),
 		a.genObject(), a.serveCommand(), a.cleanCommand())
 	return root

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/loader"
 )
 
 // asJSON tells whether to print JSON. To ask for beauty is to ask for JSON.
@@ -75,7 +76,7 @@ func (a *app) fail(err error) int {
 	if errors.As(err, &ue) {
 		status = exitSyntax
 	}
-	msg, hint := message(err), ""
+	msg, hint := a.refusal(err), ""
 	if status == exitRefused {
 		hint = a.hint(err)
 	}
@@ -112,6 +113,26 @@ func message(err error) string {
 	return fmt.Sprintf("%v\n%s", err, strings.Join(log, "\n"))
 }
 
+// refusal is [message], with the line of the source for a program that the verifier
+// refused, and what it said: the end, or all.
+func (a *app) refusal(err error) string {
+	var v *loader.VerifierError
+	if !errors.As(err, &v) {
+		return message(err)
+	}
+	lines := []string{err.Error()}
+	if v.Source != "" {
+		lines = append(lines, "at: "+v.Source)
+	}
+	log := v.Last()
+	if a.verbose {
+		log = v.Log
+	} else if n := len(v.Log) - len(log); n > 0 && len(log) > 0 {
+		lines = append(lines, fmt.Sprintf("(%d lines before; -v prints all)", n))
+	}
+	return strings.Join(append(lines, log...), "\n")
+}
+
 // hinted is an error for which there is something to do.
 type hinted struct {
 	err  error
@@ -127,7 +148,10 @@ func (a *app) hint(err error) string {
 	refused := errors.As(err, &fe)
 	var ve *ebpf.VerifierError
 	var h *hinted
+	var lv *loader.VerifierError
 	switch {
+	case errors.As(err, &lv):
+		return lv.Hint
 	case errors.As(err, &ve):
 		return ""
 	case errors.As(err, &h):

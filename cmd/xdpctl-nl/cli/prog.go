@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/xdpctl/xdpctl-nl/family"
@@ -122,10 +121,11 @@ func (at *attachment) words(a *app) words {
 		{name: "pinned", arg: "PATH", help: "the program pinned there", group: "program", need: true, set: setString(&s.pinned)},
 		{name: "obj", arg: "FILE", help: "the program in this object file, which is loaded", group: "program", need: true, set: setString(&s.obj)},
 		{name: "prog", arg: "NAME", help: "which of the programs in the object file, if it has many", after: "obj", set: setString(&s.name)},
+	}, append(append(s.change.words("obj"), words{
 		{name: "mode", arg: "MODE", help: "native, generic, or auto: native where the driver can; auto if not given",
 			set:      setChoice(&at.mode, []string{"native", "generic", "auto"}, family.ModeNative, family.ModeGeneric, 0),
 			complete: list("native", "generic", "auto")},
-	}, at.need.words()...)
+	}...), at.need.words()...)...)
 }
 
 // setQueue stores the number of an RX queue.
@@ -148,11 +148,11 @@ func progKey(ifindex uint32, queue *uint32) family.ProgKey {
 func (a *app) progAttach() *cobra.Command {
 	var at attachment
 	return a.command(spec{
-		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ add | replace [ expect ID ] ]",
+		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ add | replace [ expect ID ] ]",
 		short: "Attach an XDP program to a netdev",
 		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
 			"A netdev that lacks what the program needs refuses it, and nothing changes. What\na program in an object file needs is derived from it, see prog requires; with\nrequire there is more of it, with require-only something else. LIST is names of\nXDP features, RX metadata features and actions, as caps show prints them.\n\n" +
-			"The object file is closed afterwards; its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port. Where the kernel\nlets no other program count verdicts, and the server is not the kernel module, the\nprogram is given a main function that does, see meter.",
+			"The object file is loaded as obj load does it, pins of maps included; if it cannot\nbe attached, nothing is left of it. Its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port. Where the kernel\nlets no other program count verdicts, and the server is not the kernel module, the\nprogram is given a main function that does, see meter.",
 		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 queue 2 obj filter.o require tx,hash\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
 		words: append(at.words(a),
 			word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
@@ -166,7 +166,7 @@ func (a *app) progAttach() *cobra.Command {
 func (a *app) progReplace() *cobra.Command {
 	at := attachment{how: family.UpdateExist}
 	return a.command(spec{
-		use:     "replace dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ expect ID ]",
+		use:     "replace dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ expect ID ]",
 		short:   "Replace the XDP program that this family attached to a netdev",
 		long:    "No packet passes without a program meanwhile.",
 		example: "xdpctl-nl prog replace dev eth0 obj filter.o expect 17",
@@ -193,15 +193,19 @@ func (a *app) attach(ctx context.Context, at *attachment) error {
 	if err != nil {
 		return err
 	}
-	at.source.meter = a.needsMeter()
-	at.source.ports = func() (map[string]*ebpf.Map, error) { return loader.PortMaps(ctx, ctl) }
+	key := progKey(index, at.queue)
+	if at.source.obj != "" {
+		if err := a.attachObject(ctx, ctl, at, &key, need); err != nil {
+			return err
+		}
+		return a.printAttached(ctx, ctl, &key)
+	}
 	fd, closer, err := at.source.open()
 	if err != nil {
 		return err
 	}
 	defer closer()
 
-	key := progKey(index, at.queue)
 	var v family.Prog
 	v.SetFD(fd)
 	need.SetProg(&v)
@@ -215,6 +219,30 @@ func (a *app) attach(ctx context.Context, at *attachment) error {
 		return err
 	}
 	return a.printAttached(ctx, ctl, &key)
+}
+
+// attachObject loads an object file and attaches its program. If that fails,
+// nothing is left of it.
+func (a *app) attachObject(ctx context.Context, ctl family.Control, at *attachment, key *family.ProgKey, need *loader.Requirement) error {
+	_, prog, err := at.source.read()
+	if err != nil {
+		return err
+	}
+	opts := loader.LoadOptions{Programs: []string{prog}, Control: ctl}
+	if a.needsMeter() {
+		opts.Meter = loader.AddMeter
+	}
+	obj, err := a.load(ctx, &at.source, opts)
+	if err != nil {
+		return err
+	}
+	if err := obj.Attach(ctx, ctl, loader.AttachOptions{
+		Program: prog, Ifindex: key.Ifindex, Queue: at.queue, Mode: at.mode,
+		Update: at.how, ExpectedProgID: at.expect, Require: need,
+	}); err != nil {
+		return errors.Join(err, obj.Undo())
+	}
+	return a.finish(obj)
 }
 
 func (a *app) printAttached(ctx context.Context, ctl family.Control, key *family.ProgKey) error {

@@ -186,10 +186,11 @@ func requiredJSON(name string, need *loader.Requirement) ordered {
 // readAll reads the object file, and names the program asked for, or all XDP
 // programs if none is.
 func (s *source) readAll() (*ebpf.CollectionSpec, []string, error) {
-	coll, err := readObject(s.obj)
+	spec, err := s.object()
 	if err != nil {
 		return nil, nil, err
 	}
+	coll := spec.Collection
 	var names []string
 	if s.name == "" {
 		for _, n := range slices.Sorted(maps.Keys(coll.Programs)) {
@@ -199,7 +200,7 @@ func (s *source) readAll() (*ebpf.CollectionSpec, []string, error) {
 		}
 	}
 	if len(names) == 0 {
-		prog, err := chooseIn(s.obj, coll, s.name)
+		prog, err := chooseIn(s.obj, spec, s.name, ebpf.XDP)
 		return coll, []string{prog}, err
 	}
 	return coll, names, nil

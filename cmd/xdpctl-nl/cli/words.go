@@ -23,6 +23,7 @@ type word struct {
 	group string
 	need  bool
 	after string
+	many  bool // it can be there more than once
 
 	set      func(value string) error
 	complete func() []string
@@ -92,7 +93,7 @@ func (ws words) hasFirst(args []string) bool {
 
 // accept takes a word, unless it may not stand with those before it.
 func (ws words) accept(w *word, value string, seen map[string]string) error {
-	if _, twice := seen[w.name]; twice {
+	if _, twice := seen[w.name]; twice && !w.many {
 		return usagef("%q is there twice", w.name)
 	}
 	for i := range ws {
@@ -235,7 +236,7 @@ func (ws words) completions(args []string) []string {
 	}
 	for i := range ws {
 		w := &ws[i]
-		if w.name == "" || used[w.name] || used["group "+w.group] || (w.after != "" && !used[w.after]) {
+		if w.name == "" || (used[w.name] && !w.many) || used["group "+w.group] || (w.after != "" && !used[w.after]) {
 			continue
 		}
 		list = append(list, cobra.CompletionWithDesc(w.name, w.help))
