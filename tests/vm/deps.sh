@@ -15,6 +15,7 @@ packages="gcc libc6-dev make bc bison flex perl xz-utils kmod git ca-certificate
 packages="$packages sparse clang llvm libbpf-dev"
 # The virtual machine and what is run in it.
 packages="$packages qemu-system-x86 seabios bpftool iproute2 ethtool strace procps
+	xdp-tools
 	libnl-utils python3 python3-pyroute2 python3-yaml python3-jsonschema"
 
 say() { echo "deps: $*" >&2; }
@@ -117,3 +118,4 @@ if [ -n "$wanted" ] || ! have_kernel 6.1 || ! have_kernel 6.12; then
 	install_new_kernel
 fi
 "$here/source.sh" tools
+"$here/iproute2.sh" >/dev/null
