@@ -12,6 +12,7 @@ import (
 )
 
 //go:generate make -s all
+//go:generate go run ../internal/skelgen/cmd dispatcher.bpf.o dispatcher_skel.go
 //go:generate go run ../internal/skelgen/cmd exception.bpf.o exception_skel.go
 //go:generate go run ../internal/skelgen/cmd metadata.bpf.o metadata_skel.go
 //go:generate go run ../internal/skelgen/cmd monitor.bpf.o monitor_skel.go
@@ -21,6 +22,12 @@ import (
 
 // Names in the objects.
 const (
+	// DispatcherProgram calls up to ten programs that take the place of its
+	// functions prog0 to prog9, as DispatcherConfig says: the dispatcher of
+	// libxdp, version 2 of its protocol.
+	DispatcherProgram = "xdp_dispatcher"
+	// DispatcherConfig is the variable of DispatcherProgram that says which.
+	DispatcherConfig = "conf"
 	// ExceptionProgram counts XDP exceptions at their tracepoint.
 	ExceptionProgram = "xdpctl_exception"
 	// ExceptionRedirectProgram counts failed redirects at theirs.
@@ -67,6 +74,11 @@ const EtherType = 0x88b5
 
 // bound is BPF_F_XDP_DEV_BOUND_ONLY.
 const bound = 1 << 6
+
+// LoadDispatcher returns the spec of dispatcher.bpf.c. It needs no kernel.
+func LoadDispatcher() (*ebpf.CollectionSpec, error) {
+	return spec(OpenDispatcher())
+}
 
 // LoadException returns the spec of exception.bpf.c. It needs no kernel; the
 // programs need one that has BTF of itself.

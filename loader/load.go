@@ -44,6 +44,11 @@ type LoadOptions struct {
 	// Control is where the maps of the port table come from, for objects that
 	// use them, see [PortMaps]. If nil, they get maps of their own.
 	Control family.Control
+
+	// What the programs take the place of: a function of a program that is
+	// loaded.
+	target   *ebpf.Program
+	function string
 }
 
 // MapState tells how an object came by a map.
@@ -150,6 +155,13 @@ func (l *loading) prepare() (err error) {
 	for name, m := range l.coll.Maps {
 		if m.Name == "" {
 			m.Name = name
+		}
+	}
+	if l.o.target != nil {
+		for _, name := range l.main {
+			p := l.coll.Programs[name]
+			p.Type, p.AttachType = ebpf.Extension, ebpf.AttachNone
+			p.AttachTarget, p.AttachTo = l.o.target, l.o.function
 		}
 	}
 	return nil

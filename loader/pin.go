@@ -261,14 +261,22 @@ func (u *undoes) close() error {
 // lockRoot keeps other loaders out, until unlock is called. What is locked is the
 // root of the BPF file system, which is always there.
 func lockRoot(root string) (unlock func() error, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(root, &st); err != nil {
-		return nil, fmt.Errorf("find the BPF file system at %s: %w", root, err)
-	}
-	if st.Type != unix.BPF_FS_MAGIC {
-		return nil, fmt.Errorf("%s is no BPF file system; mount one with: mount -t bpf bpf %s: %w", root, root, unix.ENOENT)
+	if err := checkBPFFS(root); err != nil {
+		return nil, err
 	}
 	return lockDir(root)
+}
+
+// checkBPFFS checks that there is a BPF file system.
+func checkBPFFS(root string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(root, &st); err != nil {
+		return fmt.Errorf("find the BPF file system at %s: %w", root, err)
+	}
+	if st.Type != unix.BPF_FS_MAGIC {
+		return fmt.Errorf("%s is no BPF file system; mount one with: mount -t bpf bpf %s: %w", root, root, unix.ENOENT)
+	}
+	return nil
 }
 
 // lockDir is flock(2) of a directory.

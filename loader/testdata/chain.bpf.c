@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause
+//go:build ignore
+
+/* Programs for a dispatcher, with and without a place of their own. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+SEC("xdp")
+int drop(struct xdp_md *ctx)
+{
+	return XDP_DROP;
+}
+
+SEC("xdp.frags")
+int send_back(struct xdp_md *ctx)
+{
+	return XDP_TX;
+}
+
+/* What XDP_RUN_CONFIG of libxdp makes. */
+struct {
+	__uint(priority, 7);
+	__uint(XDP_DROP, 1);
+	__uint(XDP_TX, 1);
+	__uint(XDP_PASS, 0);
+} _send_back SEC(".xdp_run_config");
+
+char LICENSE[] SEC("license") = "GPL";
