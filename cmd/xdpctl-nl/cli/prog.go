@@ -26,7 +26,7 @@ func (a *app) progShow() *cobra.Command {
 	return a.command(spec{
 		use:     "show [ dev IF ]",
 		short:   "Show the XDP programs on netdevs, whoever attached them",
-		long:    "The owner is module for what this family attached, link for the BPF link of\nsomebody else, netlink for what ip-link(8) and the like attached, and redirect for\nthe placeholder of redirect set.\n\nA program with a queue is that of this RX queue alone; it is inactive while the\nnetdev has no such queue. Dispatcher is the program that the netdev has in place\nof those that are shown, and that calls the one of each queue.",
+		long:    "The owner is module for what this family attached, link for the BPF link of\nsomebody else, netlink for what ip-link(8) and the like attached, and redirect for\nthe placeholder of redirect set.\n\nA program with a queue is that of this RX queue alone; it is inactive while the\nnetdev has no such queue. Dispatcher is the program that the netdev has in place\nof those that are shown, and that calls the one of each queue.\n\nBelow a dispatcher of libxdp, named xdp_dispatcher, are the programs that it calls,\nin this order, with the verdicts after which the next one runs.",
 		example: "xdpctl-nl prog show\nxdpctl-nl -j prog show dev eth0",
 		words: words{
 			{name: "dev", arg: "IF", help: "on this netdev, a name or an ifindex", set: setString(&dev), complete: a.completeDev},
@@ -44,10 +44,7 @@ func (a *app) progShow() *cobra.Command {
 				}
 				filter = &family.ProgKey{Ifindex: index, Queue: family.QueueAll}
 			}
-			return printEntries(ctx, a, ctl.Prog(), filter, func(e *family.Entry[family.ProgKey, family.Prog]) error {
-				a.printf("%s %s\n", a.label(e.Key.Ifindex), progText(&e.Key, &e.Value))
-				return nil
-			})
+			return a.showAttached(ctx, ctl.Prog(), filter)
 		},
 	})
 }
@@ -108,6 +105,7 @@ type attachment struct {
 	need   required
 	how    family.Update
 	expect *uint32
+	place  place
 }
 
 // words are those that attach and replace have in common.
@@ -148,18 +146,23 @@ func progKey(ifindex uint32, queue *uint32) family.ProgKey {
 func (a *app) progAttach() *cobra.Command {
 	var at attachment
 	return a.command(spec{
-		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ add | replace [ expect ID ] ]",
+		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] { [ add | replace [ expect ID ] ] | [ prio N ] [ chain-on LIST ] }",
 		short: "Attach an XDP program to a netdev",
 		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
 			"A netdev that lacks what the program needs refuses it, and nothing changes. What\na program in an object file needs is derived from it, see prog requires; with\nrequire there is more of it, with require-only something else. LIST is names of\nXDP features, RX metadata features and actions, as caps show prints them.\n\n" +
-			"The object file is loaded as obj load does it, pins of maps included; if it cannot\nbe attached, nothing is left of it. Its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port. Where the kernel\nlets no other program count verdicts, and the server is not the kernel module, the\nprogram is given a main function that does, see meter.",
-		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 queue 2 obj filter.o require tx,hash\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17",
+			"The object file is loaded as obj load does it, pins of maps included; if it cannot\nbe attached, nothing is left of it. Its maps live on with the program. The maps\nxdp_port and xdp_port_index in it are those of the ports, see port. Where the kernel\nlets no other program count verdicts, and the server is not the kernel module, the\nprogram is given a main function that does, see meter.\n\nWith prio or chain-on the program goes behind a dispatcher, as those of libxdp and\nxdp-loader(8) do: that on the netdev, or a new one. What is not given is as the\nobject says in .xdp_run_config, or 50 and pass. This takes an object file, and goes\nover rtnetlink and past the server, which reports the dispatcher as any program of\nothers.",
+		example: "xdpctl-nl prog attach dev eth0 obj filter.o\nxdpctl-nl prog attach dev eth0 obj filter.o prog xdp_drop mode generic add\nxdpctl-nl prog attach dev eth0 queue 2 obj filter.o require tx,hash\nxdpctl-nl prog attach dev eth0 pinned /sys/fs/bpf/filter replace expect 17\nxdpctl-nl prog attach dev eth0 obj filter.o prio 10 chain-on pass,drop",
 		words: append(at.words(a),
-			word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
-			word{name: "replace", help: "only if something is attached", group: "how", set: setUpdate(&at.how, family.UpdateExist)},
-			word{name: "expect", arg: "ID", help: "only if the program with this id is attached", after: "replace", set: setOptional(&at.expect, 1)},
-		),
-		run: func(ctx context.Context) error { return a.attach(ctx, &at) },
+			append(at.place.words(), word{name: "add", help: "only if nothing is attached", group: "how", set: setUpdate(&at.how, family.UpdateNoexist)},
+				word{name: "replace", help: "only if something is attached", group: "how", set: setUpdate(&at.how, family.UpdateExist)},
+				word{name: "expect", arg: "ID", help: "only if the program with this id is attached", after: "replace", set: setOptional(&at.expect, 1)},
+			)...),
+		run: func(ctx context.Context) error {
+			if at.place.asked() {
+				return a.join(ctx, &at)
+			}
+			return a.attach(ctx, &at)
+		},
 	})
 }
 
@@ -260,17 +263,21 @@ func (a *app) printAttached(ctx context.Context, ctl family.Control, key *family
 
 func (a *app) progDetach() *cobra.Command {
 	var dev string
-	var queue *uint32
+	var queue, id *uint32
 	return a.command(spec{
-		use:     "detach dev IF [ queue N ]",
+		use:     "detach dev IF [ queue N | id ID ]",
 		short:   "Detach the XDP program that this family attached to a netdev",
-		long:    "A queue without a program of its own has that of the whole netdev; without that,\nthe programs of queues stay.",
+		long:    "A queue without a program of its own has that of the whole netdev; without that,\nthe programs of queues stay.\n\nWith id, it is the program with this id behind a dispatcher of libxdp, whoever put it\nthere; with the last one the dispatcher goes.",
 		example: "xdpctl-nl prog detach dev eth0\nxdpctl-nl prog detach dev eth0 queue 2",
 		words: words{
 			{name: "dev", arg: "IF", help: "from this netdev, a name or an ifindex", need: true, set: setString(&dev), complete: a.completeDev},
-			{name: "queue", arg: "N", help: "that of this RX queue", set: setQueue(&queue)},
+			{name: "queue", arg: "N", help: "that of this RX queue", group: "which", set: setQueue(&queue)},
+			{name: "id", arg: "ID", help: "the program with this id behind a dispatcher", group: "which", set: setOptional(&id, 1)},
 		},
 		run: func(ctx context.Context) error {
+			if id != nil {
+				return a.leave(dev, *id)
+			}
 			ctl, index, err := a.onDev(dev)
 			if err != nil {
 				return err

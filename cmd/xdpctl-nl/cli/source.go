@@ -66,6 +66,12 @@ func (s *source) read() (coll *ebpf.CollectionSpec, prog string, err error) {
 	return spec.Collection, prog, err
 }
 
+// chosen is read, with all of the object.
+func (s *source) chosen() (*loader.Spec, string, error) {
+	_, prog, err := s.read()
+	return s.spec, prog, err
+}
+
 // chooseIn chooses a program, with an error that names the object file.
 func chooseIn(path string, spec *loader.Spec, name string, typ ebpf.ProgramType) (string, error) {
 	prog, err := spec.Choose(name, typ)
