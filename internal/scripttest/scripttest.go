@@ -62,11 +62,13 @@ type Way struct {
 //	$VIA  the door
 //	$MAP  the door map, of the kernel; else $VIA
 //	$BPF  the directory of the project's BPF objects
+//	$OBJ  that of the objects that the tests of the loader are made of
 //	$PIN  a directory of its own in a BPF file system
 //	$SOCK where the server listens, if it is one on a socket
 //
 // the conditions [netlink] and [map] for the door, [module], [embedded] and [socket]
-// for who answers, and the commands
+// for who answers, [vm] for kernels of which it is known what they can do, and the
+// commands
 //
 //	status N command...        the exit status of a command
 //	eventually REGEXP command...   a command that prints a match in the end
@@ -111,6 +113,8 @@ func (w *Way) condition(cond string) (bool, error) {
 		return cond == w.Via, nil
 	case "module":
 		return w.Server == "", nil
+	case "vm":
+		return testutil.InVM(), nil
 	case "embedded", "socket":
 		return cond == w.Server, nil
 	}
@@ -132,6 +136,7 @@ func (w *Way) setup(t *testing.T, env *testscript.Env) error {
 		env.Setenv("MAP", "map")
 	}
 	env.Setenv("BPF", testutil.Path(t, "bpf"))
+	env.Setenv("OBJ", testutil.Path(t, "loader", "testdata"))
 	env.Defer(func() {
 		os.RemoveAll(pin)
 		if out, err := exec.Command("ip", "netns", "del", ns).CombinedOutput(); err != nil {

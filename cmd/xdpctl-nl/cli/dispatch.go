@@ -106,8 +106,12 @@ func (a *app) join(ctx context.Context, at *attachment) error {
 	return errors.Join(err, a.finish(obj))
 }
 
-// joinOptions are those for a netdev.
+// joinOptions are those for a netdev. Another process may be in another network
+// namespace, with other netdevs.
 func (a *app) joinOptions(dev string) (*loader.JoinOptions, error) {
+	if strings.HasPrefix(a.server, serverUnix) {
+		return nil, usagef("what is behind a dispatcher changes past the server, which server %s cannot tell of its netdevs; name another with --server", a.server)
+	}
 	index, err := a.ifindex(dev)
 	if err != nil {
 		return nil, err
