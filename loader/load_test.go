@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
@@ -500,6 +503,103 @@ func TestConcurrent(t *testing.T) {
 	if fresh != 1 {
 		t.Errorf("%d loaders made the map, want 1", fresh)
 	}
+}
+
+// A loader that knows no lock pins between the look and the pin: its map is used.
+func TestPinnedMeanwhile(t *testing.T) {
+	p := bpffs(t)
+	s := mustOpen(t, "object")
+	obj := mustLoad(t, s, LoadOptions{Pinning: p})
+	if err := os.Remove(p.Root + "/points"); err != nil {
+		t.Fatal(err)
+	}
+	// One that has looked already.
+	l := &loading{spec: s, o: &LoadOptions{}, pins: p, paths: map[string]string{"points": p.Root + "/points"}}
+	if err := objPin(obj.Maps["points"].FD(), p.Root+"/points"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.pinAll(&ebpf.Collection{Maps: obj.Maps}); !errors.Is(err, errPinned) {
+		t.Errorf("got %v, want %v", err, errPinned)
+	}
+	wantTree(t, p, "points")
+}
+
+// A file system that takes no pins leaves nothing behind.
+func TestReadOnly(t *testing.T) {
+	p := bpffs(t)
+	if err := unix.Mount("", p.Root, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"object", "legacy_tail"} {
+		_, err := mustOpen(t, name).Load(context.Background(), LoadOptions{Pinning: p})
+		if !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: got %v, want EROFS", name, err)
+		}
+	}
+	wantTree(t, p)
+}
+
+// Who has no permission is told so, and leaves nothing behind.
+func TestNoPermission(t *testing.T) {
+	if os.Getenv("LOADER_UNPRIVILEGED") != "" {
+		_, err := mustOpen(t, "object").Load(context.Background(), LoadOptions{Pinning: &Pinning{Root: os.Getenv("LOADER_UNPRIVILEGED")}})
+		fmt.Printf("%v %v\n", errors.Is(err, os.ErrPermission), err)
+		return
+	}
+	p := bpffs(t)
+	if err := os.Chmod(p.Root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A place that everybody can reach, with what the test reads.
+	dir, err := os.MkdirTemp("/tmp", "loader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	object, err := os.ReadFile("testdata/object.bpf.o")
+	if err := errors.Join(err, os.Chmod(dir, 0o755), os.Mkdir(dir+"/testdata", 0o755), os.Mkdir(dir+"/bpf", 0o755),
+		os.WriteFile(dir+"/test", self, 0o755), os.WriteFile(dir+"/testdata/object.bpf.o", object, 0o644),
+		unix.Mount(p.Root, dir+"/bpf", "", unix.MS_BIND, "")); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir+"/bpf", unix.MNT_DETACH)
+	c := exec.Command(dir+"/test", "-test.run", "^TestNoPermission$")
+	c.Dir, c.Env = dir, append(os.Environ(), "LOADER_UNPRIVILEGED="+dir+"/bpf")
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := c.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "true load object.bpf.o: ") {
+		t.Errorf("error %v, output %s", err, out)
+	}
+	wantTree(t, p)
+}
+
+// A machine lets a program take the place of a function, or says that it does not.
+func TestJoin(t *testing.T) {
+	p := bpffs(t)
+	ns := testutil.NewNetNS(t)
+	index := ns.Index("lo")
+	o := JoinOptions{Ifindex: uint32(index), NetNS: ns.FD(), Mode: family.ModeGeneric}
+	obj, err := mustOpen(t, "chain").Join(context.Background(), LoadOptions{Programs: []string{"drop"}, Pinning: p}, o)
+	if err != nil {
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "this kernel does not let a program take the place of a function (freplace)") {
+			t.Errorf("got %v", err)
+		}
+		wantTree(t, p, "xdp")
+		return
+	}
+	defer obj.Close()
+	d, err := p.DispatcherOf(uint32(index), ns.XDP("lo").ProgID)
+	if err != nil || d == nil || len(d.Members) != 1 || d.Members[0].Priority != DefaultPriority || d.Members[0].ChainOn != DefaultChainOn {
+		t.Fatalf("dispatcher %+v, error %v", d, err)
+	}
+	if err := Leave(p, o, d.Members[0].ProgID); err != nil {
+		t.Error(err)
+	}
+	wantTree(t, p, "xdp")
 }
 
 func TestGraft(t *testing.T) {
