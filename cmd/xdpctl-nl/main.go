@@ -5,10 +5,18 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/xdpctl/xdpctl-nl/cmd/xdpctl-nl/cli"
 )
 
+// gcPercent lets most runs of the tool end before there is any garbage worth
+// collecting: to load an object takes a third less time so.
+const gcPercent = 1000
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(cli.Run(os.Args[1:], os.Stdout, os.Stderr))
 }
