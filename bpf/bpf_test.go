@@ -94,3 +94,40 @@ func TestVerdict(t *testing.T) {
 		})
 	}
 }
+
+// A dispatcher whose functions nobody took the place of passes frames, whatever it
+// is told to call; one after whose verdict nobody goes on ends the chain.
+func TestDispatcher(t *testing.T) {
+	needRoot(t)
+	verdict := func(conf DispatcherXdpDispatcherConfig) uint32 {
+		s, err := OpenDispatcher()
+		closing(t, s, err)
+		// libxdp knows the version by that.
+		if n := s.Object().Spec.Maps[".rodata"].ValueSize; n != 124 {
+			t.Fatalf("the configuration has %d bytes, want 124", n)
+		}
+		if err := s.Rodata.SetConf(conf); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Load(nil); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := s.Programs.XdpDispatcher.Prog.Test(make([]byte, 64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for count := range uint8(11) {
+		conf := DispatcherXdpDispatcherConfig{NumProgsEnabled: count}
+		for i := range conf.ChainCallActions {
+			conf.ChainCallActions[i] = 1 << 31
+		}
+		if got := verdict(conf); got != xdpPass {
+			t.Errorf("%d programs: verdict %d, want %d", count, got, xdpPass)
+		}
+	}
+	if got := verdict(DispatcherXdpDispatcherConfig{NumProgsEnabled: 1}); got != 31 {
+		t.Errorf("verdict %d, want that of the function, 31", got)
+	}
+}

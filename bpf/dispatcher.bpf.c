@@ -8,7 +8,9 @@
  * kernel finds it before it verifies the program. This is version 2 of the
  * protocol.
  */
+#include <stdbool.h>
 #include <linux/bpf.h>
+
 #include <bpf/bpf_helpers.h>
 
 #define MAGIC		236
@@ -28,57 +30,150 @@ struct xdp_dispatcher_config {
 	__u32 program_flags[MAX_PROGS];
 };
 
-/* Volatile, or the compiler takes it for zeroes. */
-const volatile struct xdp_dispatcher_config conf = {};
+const struct xdp_dispatcher_config conf = {};
 
-#define PLACE(name)						\
-	__attribute__((noinline)) int name(struct xdp_md *ctx)	\
-	{							\
-		volatile int verdict = NOT_REPLACED;		\
-								\
-		return ctx ? verdict : XDP_ABORTED;		\
-	}
+/* The compiler must not know what comes out, which is another program's matter. */
+static __always_inline int not_replaced(struct xdp_md *ctx)
+{
+	int verdict = NOT_REPLACED;
 
-PLACE(prog0)
-PLACE(prog1)
-PLACE(prog2)
-PLACE(prog3)
-PLACE(prog4)
-PLACE(prog5)
-PLACE(prog6)
-PLACE(prog7)
-PLACE(prog8)
-PLACE(prog9)
+	asm volatile("" : "+r"(verdict));
+	return ctx ? verdict : XDP_ABORTED;
+}
+
+__noinline int prog0(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog1(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog2(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog3(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog4(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog5(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog6(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog7(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog8(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
+
+__noinline int prog9(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
 
 /* libxdp tries with it what the kernel can do. */
-PLACE(compat_test)
+__noinline int compat_test(struct xdp_md *ctx)
+{
+	return not_replaced(ctx);
+}
 
-#define CALL(n)								\
-	do {								\
-		if (enabled <= (n))					\
-			return XDP_PASS;				\
-		verdict = prog##n(ctx);					\
-		if (!(1U << (verdict & 31) & conf.chain_call_actions[n])) \
-			return verdict;					\
-	} while (0)
+static __always_inline bool ends_chain(const struct xdp_dispatcher_config *c,
+				       int n, int verdict)
+{
+	return !(1U << (verdict & 31) & c->chain_call_actions[n]);
+}
 
 SEC("xdp")
 int xdp_dispatcher(struct xdp_md *ctx)
 {
-	__u8 enabled = conf.num_progs_enabled;
+	const struct xdp_dispatcher_config *c = &conf;
 	int verdict;
 
-	CALL(0);
-	CALL(1);
-	CALL(2);
-	CALL(3);
-	CALL(4);
-	CALL(5);
-	CALL(6);
-	CALL(7);
-	CALL(8);
-	CALL(9);
-	if (enabled > MAX_PROGS)
+	/* Or it takes the configuration for what it is here, zeroes. */
+	asm volatile("" : "+r"(c));
+
+	if (c->num_progs_enabled <= 0)
+		return XDP_PASS;
+	verdict = prog0(ctx);
+	if (ends_chain(c, 0, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 1)
+		return XDP_PASS;
+	verdict = prog1(ctx);
+	if (ends_chain(c, 1, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 2)
+		return XDP_PASS;
+	verdict = prog2(ctx);
+	if (ends_chain(c, 2, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 3)
+		return XDP_PASS;
+	verdict = prog3(ctx);
+	if (ends_chain(c, 3, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 4)
+		return XDP_PASS;
+	verdict = prog4(ctx);
+	if (ends_chain(c, 4, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 5)
+		return XDP_PASS;
+	verdict = prog5(ctx);
+	if (ends_chain(c, 5, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 6)
+		return XDP_PASS;
+	verdict = prog6(ctx);
+	if (ends_chain(c, 6, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 7)
+		return XDP_PASS;
+	verdict = prog7(ctx);
+	if (ends_chain(c, 7, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 8)
+		return XDP_PASS;
+	verdict = prog8(ctx);
+	if (ends_chain(c, 8, verdict))
+		return verdict;
+
+	if (c->num_progs_enabled <= 9)
+		return XDP_PASS;
+	verdict = prog9(ctx);
+	if (ends_chain(c, 9, verdict))
+		return verdict;
+
+	/* Something has to call it. */
+	if (c->num_progs_enabled > MAX_PROGS)
 		compat_test(ctx);
 	return XDP_PASS;
 }

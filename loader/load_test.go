@@ -503,6 +503,28 @@ func TestConcurrent(t *testing.T) {
 	if fresh != 1 {
 		t.Errorf("%d loaders made the map, want 1", fresh)
 	}
+	// One waits for another.
+	unlock, err := lockRoot(p.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		obj, err := s.Load(context.Background(), LoadOptions{Pinning: p})
+		if err == nil {
+			err = obj.Close()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Errorf("did not wait, error %v", err)
+	case <-time.After(300 * time.Millisecond):
+		unlock()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // A loader that knows no lock pins between the look and the pin: its map is used.
