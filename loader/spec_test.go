@@ -220,6 +220,43 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// An inner map with the index -1 goes into no outer map.
+func TestNoIndex(t *testing.T) {
+	raw, err := os.ReadFile("testdata/legacy_nested.bpf.o")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := newELF(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec, _ := e.section("maps")
+	for _, sym := range e.symbols {
+		if sym.Name == "inner" {
+			e.f.ByteOrder.PutUint32(raw[sec.Offset+sym.Value+32:], 1<<32-1)
+		}
+	}
+	s, err := OpenReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := shapes(s)["by_index"].Contents; got != nil {
+		t.Errorf("it holds %v", got)
+	}
+}
+
+// Programs of the compatibility path have no type of attachment, or they could not
+// share program arrays with those that iproute2 loaded.
+func TestAttachType(t *testing.T) {
+	for name, want := range map[string]ebpf.AttachType{"object": ebpf.AttachXDP, "legacy_size20": ebpf.AttachNone} {
+		for _, p := range mustOpen(t, name).Collection.Programs {
+			if p.Type != ebpf.XDP || p.AttachType != want {
+				t.Errorf("%s: %s is of type %s, attached as %s", name, p.Name, p.Type, p.AttachType)
+			}
+		}
+	}
+}
+
 func TestTypes(t *testing.T) {
 	m := mustOpen(t, "legacy_shared").Collection.Maps["shared"]
 	key, ok := btf.UnderlyingType(m.Key).(*btf.Int)

@@ -19,7 +19,7 @@ MAP large = {
 	.max_elem = 7,
 };
 
-ENTRY("prog")
+ENTRY("xdp")
 int entry(struct xdp_md *ctx)
 {
 	__u32 one = 1, *n = bpf_map_lookup_elem(&small, &one);

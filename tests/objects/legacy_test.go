@@ -31,7 +31,7 @@ var legacyCases = []legacyCase{
 	{"tail calls", "legacy_tail", "prog", ebpf.XDP},
 	{"cyclic", "legacy_cyclic", "prog", ebpf.XDP},
 	{"16 bytes", "legacy_size16", "prog", ebpf.XDP},
-	{"20 bytes", "legacy_size20", "prog", ebpf.XDP},
+	{"20 bytes", "legacy_size20", "xdp", ebpf.XDP},
 }
 
 // prepareLegacy gives iproute2 what it needs: SHA-1 from the kernel, and a
