@@ -177,6 +177,9 @@ func (j *joining) find() error {
 		return nil
 	}
 	old, err := j.pins.openMembers(j.o.Ifindex, j.on.progID)
+	if now, rerr := j.rt.program(j.o.Ifindex); err != nil && rerr == nil && now.progID != j.on.progID {
+		return errRaced // libxdp attaches without the lock
+	}
 	if errors.Is(err, errNoDispatcher) {
 		return fmt.Errorf("the netdev has the program with id %d, which is no dispatcher of libxdp; detach it first: %w", j.on.progID, unix.EBUSY)
 	}

@@ -624,6 +624,23 @@ func TestJoin(t *testing.T) {
 	wantTree(t, p, "xdp")
 }
 
+// A link that leads nowhere gets a directory to lead to.
+func TestDanglingLink(t *testing.T) {
+	p := bpffs(t)
+	if err := os.Symlink(p.Root+"/tc/", p.Root+"/xdp"); err != nil {
+		t.Fatal(err)
+	}
+	var u undoes
+	if err := makeDirs(p.Root+"/xdp/dispatch-1-2", &u); err != nil {
+		t.Fatal(err)
+	}
+	wantTree(t, p, "tc", "tc/dispatch-1-2", "xdp")
+	if err := u.run(); err != nil {
+		t.Error(err)
+	}
+	wantTree(t, p, "xdp")
+}
+
 // An outer map that was there keeps what is in it.
 func TestOuterReused(t *testing.T) {
 	p := bpffs(t)

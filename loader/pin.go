@@ -316,6 +316,9 @@ func makeDirs(dir string, u *undoes) error {
 	}
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) {
+		if target, lerr := os.Readlink(dir); lerr == nil && filepath.IsAbs(target) {
+			return makeDirs(filepath.Clean(target), u) // what iproute2 linked to is gone
+		}
 		return nil
 	}
 	if err != nil {

@@ -10,7 +10,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
@@ -214,6 +216,42 @@ func TestChain(t *testing.T) {
 	if got := l.dispatched(); got != 2 || counted(t, second) != 1 {
 		t.Errorf("verdict %d, counted %d: the chain ended", got, counted(t, second))
 	}
+}
+
+// TestJoinTogether has loaders of both kinds come at the same time. All programs
+// are behind the dispatcher in the end.
+func TestJoinTogether(t *testing.T) {
+	l := newLab(t)
+	index := uint32(l.ns.Index("veth0"))
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			s, err := loader.Open(object(t, "chain"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			prio := uint32(i)
+			obj, err := s.Join(context.Background(), loader.LoadOptions{Programs: []string{"drop"}, Pinning: l.pins},
+				loader.JoinOptions{Ifindex: index, NetNS: l.ns.FD(), Mode: family.ModeGeneric, Priority: &prio})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			obj.Close()
+		})
+	}
+	for range 2 {
+		// It gives up where it finds what it has just looked at gone.
+		testutil.Eventually(t, time.Minute, "load with xdp-loader", func() bool {
+			_, err := l.try("xdp-loader", "load", "-m", "skb", "-P", "20", "veth0", theirObject(t))
+			return err == nil
+		})
+	}
+	wg.Wait()
+	l.want("drop 0 pass", "drop 1 pass", "drop 2 pass", "drop 3 pass", "pass 20 pass", "pass 20 pass")
+	l.run("xdp-loader", "unload", "-a", "veth0")
+	l.noPins()
 }
 
 func TestJoinRefused(t *testing.T) {

@@ -94,6 +94,7 @@ func (a *app) join(ctx context.Context, at *attachment) error {
 	if err != nil {
 		return bindFirst(spec, err)
 	}
+	a.tellRoute(obj)
 	info, err := obj.Programs[prog].Info()
 	if err == nil {
 		id, _ := info.ID()

@@ -245,6 +245,7 @@ func (a *app) attachObject(ctx context.Context, ctl family.Control, at *attachme
 	}); err != nil {
 		return errors.Join(err, obj.Undo())
 	}
+	a.tellRoute(obj)
 	return a.finish(obj)
 }
 

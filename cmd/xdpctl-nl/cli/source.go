@@ -122,6 +122,13 @@ func (a *app) load(ctx context.Context, s *source, o loader.LoadOptions) (*loade
 	return obj, nil
 }
 
+// tellRoute tells of an object that was loaded by the compatibility path.
+func (a *app) tellRoute(obj *loader.Object) {
+	if obj.Route == loader.RouteCompat {
+		fmt.Fprintf(a.stderr, "Note: loaded by the compatibility path: %s\n", obj.Why)
+	}
+}
+
 // finish closes what was loaded, and tells what does not outlive it.
 func (a *app) finish(obj *loader.Object) error {
 	for _, name := range obj.Fleeting() {
