@@ -24,9 +24,9 @@ type LoadOptions struct {
 	// what they need for tail calls. If empty, all programs with a type are
 	// loaded.
 	Programs []string
-	// Type is that of Programs that have none, [ebpf.XDP] if 0. On the
-	// compatibility path it is that of all Programs, and of what they call by
-	// tail calls, whatever their sections are named.
+	// Type is that of Programs that have none, [ebpf.XDP] if 0. If it is not
+	// 0, it is on the compatibility path that of all Programs, and of what
+	// they call by tail calls, whatever their sections are named.
 	Type ebpf.ProgramType
 
 	// Pinning is the configuration, nil for that of the system.
@@ -198,13 +198,17 @@ func (l *loading) choose() error {
 		slices.Sort(l.main)
 	}
 	for _, name := range l.o.Programs {
-		found, err := l.spec.Choose(name, l.typ)
+		typ := l.typ
+		if p := l.coll.Programs[l.spec.find(name)]; p != nil && l.o.Type == ebpf.UnspecifiedProgram && p.Type != ebpf.UnspecifiedProgram {
+			typ = p.Type
+		}
+		found, err := l.spec.Choose(name, typ)
 		if err != nil {
 			return err
 		}
 		l.main = append(l.main, found)
 		if p := l.coll.Programs[found]; l.spec.Route == RouteCompat || p.Type == ebpf.UnspecifiedProgram {
-			p.Type = l.typ
+			p.Type = typ
 		}
 	}
 	return l.prune()

@@ -142,6 +142,32 @@ func TestLoadStandard(t *testing.T) {
 	wantTree(t, p)
 }
 
+// A program has the type that its section says, unless another is asked for.
+func TestLoadType(t *testing.T) {
+	p := bpffs(t)
+	for _, tt := range []struct {
+		prog string
+		typ  ebpf.ProgramType
+		want ebpf.ProgramType
+	}{
+		{"classifier", 0, ebpf.SchedCLS},
+		{"classifier", ebpf.SchedACT, ebpf.SchedACT},
+		{"egress", 0, ebpf.XDP},
+		{"prog", 0, ebpf.XDP},
+	} {
+		obj := mustLoad(t, mustOpen(t, "legacy_shared"), LoadOptions{Pinning: p, Programs: []string{tt.prog}, Type: tt.typ})
+		for name, prog := range obj.Programs {
+			if prog.Type() != tt.want {
+				t.Errorf("%s as %s: %s is of type %s, want %s", tt.prog, tt.typ, name, prog.Type(), tt.want)
+			}
+		}
+	}
+	_, err := mustOpen(t, "object").Load(context.Background(), LoadOptions{Pinning: p, Programs: []string{"count"}, Type: ebpf.SchedCLS})
+	if err == nil || !strings.Contains(err.Error(), `program "count" is of type XDP, not SchedCLS`) {
+		t.Errorf("other type: got %v", err)
+	}
+}
+
 func TestLoadSizes(t *testing.T) {
 	p := bpffs(t)
 	for _, name := range []string{"legacy_size16", "legacy_size20"} {
@@ -383,7 +409,14 @@ func TestNothingLeft(t *testing.T) {
 				t.Errorf("%v is not %v", err, tt.err)
 			}
 			wantTree(t, p, "dir")
-			if after := settled(t, names); after != before {
+			after := ""
+			for range 50 {
+				time.Sleep(lookEvery)
+				if after = objects(t, names); after == before {
+					break
+				}
+			}
+			if after != before {
 				t.Errorf("maps and programs are %s, were %s", after, before)
 			}
 		})
@@ -425,19 +458,22 @@ func objects(t *testing.T, names []string) string {
 	return fmt.Sprint(list)
 }
 
-// settled is [objects] once the kernel has freed what it frees later. It takes
-// care to look rarely: a program array that is opened while it is being emptied
-// can lose its way and stay for good.
+// lookEvery is how often to look whether the kernel has freed what it frees later.
+// Not more often: a program array that is opened while it is being emptied can lose
+// its way and stay for good.
+const lookEvery = 200 * time.Millisecond
+
+// settled is [objects] once the kernel has freed what it frees later.
 func settled(t *testing.T, names []string) string {
 	t.Helper()
-	last := ""
+	last, same := "", 0
 	for range 50 {
-		time.Sleep(150 * time.Millisecond)
-		now := objects(t, names)
-		if now == last {
-			return now
+		time.Sleep(lookEvery)
+		if now := objects(t, names); now != last {
+			last, same = now, 0
+		} else if same++; same == 3 {
+			break
 		}
-		last = now
 	}
 	return last
 }
