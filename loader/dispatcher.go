@@ -4,6 +4,7 @@ package loader
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -19,11 +20,12 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 )
 
-// The protocol of libxdp's dispatchers. The version is that which is written; those
-// from 1 on are read, as far as 3.
+// The protocol of libxdp's dispatchers. One that is started is of the older version;
+// one that is joined keeps its own, from there to the newer.
 const (
 	dispatcherMagic   = 236
 	dispatcherVersion = 2
+	newestVersion     = 3
 	maxMembers        = 10
 	notReplaced       = 31 // the verdict of a function that no program took the place of
 
@@ -61,7 +63,15 @@ var errNoDispatcher = errors.New("the program is no dispatcher of libxdp")
 type dispatcherConfig struct {
 	Magic, Version, Count, Frags uint8
 	ChainOn, Priorities, Flags   [maxMembers]uint32
+	DevBound                     uint8 // from version 3 on: it is for one netdev alone
 }
+
+// Sizes of the configuration, by versions.
+const (
+	sizeV1 = 4 + 2*4*maxMembers
+	sizeV2 = 4 + 3*4*maxMembers
+	sizeV3 = sizeV2 + 4
+)
 
 // decodeConfig reads the configuration of a dispatcher of any version.
 func decodeConfig(b []byte) (*dispatcherConfig, error) {
@@ -73,16 +83,18 @@ func decodeConfig(b []byte) (*dispatcherConfig, error) {
 		}
 		return b[4*maxMembers:]
 	}
-	const v1, v2, v3 = 4 + 2*4*maxMembers, 4 + 3*4*maxMembers, 4 + 3*4*maxMembers + 4
 	switch {
-	case len(b) == v1:
+	case len(b) == sizeV1:
 		c.Version, c.Count = 1, b[0]
 		words(words(b[4:], &c.ChainOn), &c.Priorities)
-	case len(b) < v2 || b[0] != dispatcherMagic:
+	case len(b) < sizeV2 || b[0] != dispatcherMagic:
 		return nil, errNoDispatcher
-	case b[1] == 2 && len(b) == v2, b[1] == 3 && len(b) == v3:
+	case b[1] == 2 && len(b) == sizeV2, b[1] == 3 && len(b) == sizeV3:
 		c.Magic, c.Version, c.Count, c.Frags = b[0], b[1], b[2], b[3]
-		words(words(words(b[4:], &c.ChainOn), &c.Priorities), &c.Flags)
+		rest := words(words(words(b[4:], &c.ChainOn), &c.Priorities), &c.Flags)
+		if c.Version > 2 {
+			c.DevBound = rest[0]
+		}
 	default:
 		return nil, fmt.Errorf("the dispatcher is of version %d with %d bytes of configuration: %w", b[1], len(b), errors.ErrUnsupported)
 	}
@@ -92,13 +104,16 @@ func decodeConfig(b []byte) (*dispatcherConfig, error) {
 	return c, nil
 }
 
-// encode writes the configuration, in version 2.
+// encode writes the configuration, in version 2 or 3.
 func (c *dispatcherConfig) encode() []byte {
-	b := []byte{dispatcherMagic, dispatcherVersion, c.Count, c.Frags}
+	b := []byte{dispatcherMagic, c.Version, c.Count, c.Frags}
 	for _, words := range [][maxMembers]uint32{c.ChainOn, c.Priorities, c.Flags} {
 		for _, w := range words {
 			b = binary.NativeEndian.AppendUint32(b, w)
 		}
+	}
+	if c.Version > 2 {
+		b = append(b, c.DevBound, 0, 0, 0)
 	}
 	return b
 }
@@ -140,6 +155,7 @@ type openDispatcher struct {
 	prog    *ebpf.Program
 	id      uint32
 	version uint8
+	bound   bool // to one netdev
 	dir     string
 	members []*member
 }
@@ -178,7 +194,7 @@ func (p *Pinning) openMembers(ifindex, id uint32) (_ *openDispatcher, err error)
 	if err != nil {
 		return nil, err
 	}
-	d.version = c.Version
+	d.version, d.bound = c.Version, c.DevBound != 0
 	for i := range int(c.Count) {
 		path := filepath.Join(d.dir, fmt.Sprintf("prog%d-prog", i))
 		prog, err := ebpf.LoadPinnedProgram(path, nil)
@@ -198,12 +214,11 @@ func (p *Pinning) openMembers(ifindex, id uint32) (_ *openDispatcher, err error)
 
 // identify asks the kernel for what names the program.
 func (m *member) identify() error {
-	info, err := m.prog.Info()
+	info, err := infoOf(m.prog)
 	if err != nil {
 		return err
 	}
-	id, _ := info.ID()
-	m.ProgID, m.Name, m.Tag = uint32(id), info.Name, info.Tag
+	m.ProgID, m.Name, m.Tag = info.id, unix.ByteSliceToString(info.name[:]), hex.EncodeToString(info.tag[:])
 	return nil
 }
 

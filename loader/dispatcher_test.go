@@ -44,8 +44,9 @@ func TestDispatcherConfig(t *testing.T) {
 	if n := spec.Variables[bpf.DispatcherConfig].Size(); int(n) != len(raw) || len(spec.Maps) != 1 {
 		t.Errorf("the dispatcher has %d bytes of configuration, want %d, and %d maps", n, len(raw), len(spec.Maps))
 	}
-	v3 := append(slices.Clone(raw), 0, 0, 0, 0)
-	v3[1] = 3
+	three := *c
+	three.Version, three.DevBound = 3, 1
+	v3 := three.encode()
 	v1 := append([]byte{2, 0, 0, 0}, raw[4:4+80]...)
 	change := func(b []byte, at int, to byte) []byte {
 		b = slices.Clone(b)
@@ -55,6 +56,9 @@ func TestDispatcherConfig(t *testing.T) {
 	as := func(version uint8) *dispatcherConfig {
 		d := *c
 		d.Version = version
+		if version == 3 {
+			d.DevBound = 1
+		}
 		if version == 1 {
 			d = dispatcherConfig{Version: 1, Count: 2, ChainOn: c.ChainOn, Priorities: c.Priorities}
 		}
@@ -100,7 +104,7 @@ func TestOrder(t *testing.T) {
 
 // FuzzDispatcher reads what others put into a map.
 func FuzzDispatcher(f *testing.F) {
-	f.Add((&dispatcherConfig{Count: 3}).encode())
+	f.Add((&dispatcherConfig{Version: 3, Count: 3}).encode())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := decodeConfig(raw)
 		if err == nil && (c.Count > maxMembers || c.Version == 0 || c.Version > 3) {

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,12 +192,11 @@ func (e *elfReader) legacyMaps(l *legacyObject, sec *elf.Section, index elf.Sect
 	return nil
 }
 
-// tailName is the name of a section with a tail call, in the numbers that
-// sscanf("%i/%i") takes.
-var tailName = regexp.MustCompile(`^([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+))/([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+))$`)
-
-// cNumber is what %i makes of a number; it wraps, as a 32-bit int does.
+// cNumber is what %i of sscanf makes of a number; it wraps, as a 32-bit int does.
 func cNumber(s string) (uint32, bool) {
+	if strings.Trim(s, "+-xX0123456789abcdefABCDEF") != "" || strings.HasPrefix(s, "+-") {
+		return 0, false
+	}
 	n, err := strconv.ParseInt(strings.TrimPrefix(s, "+"), 0, 64)
 	if err != nil || n < -1<<31 || n > 1<<32-1 {
 		return 0, false
@@ -208,13 +206,10 @@ func cNumber(s string) (uint32, bool) {
 
 // parseTail reads the name of a section with a tail call.
 func parseTail(name string) (id, key uint32, ok bool) {
-	m := tailName.FindStringSubmatch(name)
-	if m == nil {
-		return 0, 0, false
-	}
-	id, ok1 := cNumber(m[1])
-	key, ok2 := cNumber(m[2])
-	return id, key, ok1 && ok2
+	first, second, ok := strings.Cut(name, "/")
+	id, ok1 := cNumber(first)
+	key, ok2 := cNumber(second)
+	return id, key, ok && ok1 && ok2
 }
 
 // tailSections are the sections ID/KEY, with the first function in each.

@@ -208,9 +208,9 @@ func (s *Spec) ownPins(pins *Pinning, o *UnloadOptions) (paths []string, err err
 
 // sameProgram tells whether a program has a name; the kernel keeps 15 bytes of it.
 func sameProgram(p *ebpf.Program, name string) bool {
-	info, err := p.Info()
+	info, err := infoOf(p)
 	if err != nil {
 		return false
 	}
-	return info.Name == name[:min(len(name), unix.BPF_OBJ_NAME_LEN-1)]
+	return unix.ByteSliceToString(info.name[:]) == name[:min(len(name), unix.BPF_OBJ_NAME_LEN-1)]
 }

@@ -189,8 +189,8 @@ func (j *joining) find() error {
 	switch {
 	case old.version < dispatcherVersion:
 		err = fmt.Errorf("the dispatcher is of version %d and cannot be replaced by one of version %d; unload it first: %w", old.version, dispatcherVersion, unix.EBUSY)
-	case old.version > dispatcherVersion:
-		err = fmt.Errorf("the dispatcher is of version %d, and only version %d can be spoken: %w", old.version, dispatcherVersion, errors.ErrUnsupported)
+	case old.bound:
+		err = fmt.Errorf("the dispatcher is bound to the netdev, which cannot be done again: %w", errors.ErrUnsupported)
 	case j.o.Mode != 0 && j.o.Mode != j.on.mode:
 		err = fmt.Errorf("the dispatcher runs in %s mode: %w", j.on.mode, unix.EBUSY)
 	}
@@ -257,17 +257,20 @@ func noFreplace(err error) error {
 // place of.
 func (j *joining) replace(members []*member, load func(target *ebpf.Program, place string) error) error {
 	order(members)
-	disp, err := newDispatcher(members)
+	version := uint8(dispatcherVersion)
+	if j.old != nil {
+		version = j.old.version
+	}
+	disp, err := newDispatcher(members, version)
 	if err != nil {
 		return err
 	}
 	defer disp.Close()
-	info, err := disp.Info()
+	info, err := infoOf(disp)
 	if err != nil {
 		return err
 	}
-	id, _ := info.ID()
-	dir := j.pins.dispatcherDir(j.o.Ifindex, uint32(id))
+	dir := j.pins.dispatcherDir(j.o.Ifindex, info.id)
 	if err := makeDirs(dir, &j.undo); err != nil {
 		return err
 	}
@@ -295,12 +298,12 @@ func (j *joining) replace(members []*member, load func(target *ebpf.Program, pla
 
 // newDispatcher loads a dispatcher for programs. One that takes frames in fragments
 // must have only such programs.
-func newDispatcher(members []*member) (*ebpf.Program, error) {
+func newDispatcher(members []*member, version uint8) (*ebpf.Program, error) {
 	spec, err := bpf.LoadDispatcher()
 	if err != nil {
 		return nil, err
 	}
-	c := dispatcherConfig{Count: uint8(len(members)), Frags: 1}
+	c := dispatcherConfig{Version: version, Count: uint8(len(members)), Frags: 1}
 	for i, m := range members {
 		c.ChainOn[i] = uint32(m.ChainOn) | 1<<notReplaced
 		c.Priorities[i] = m.Priority
@@ -310,7 +313,14 @@ func newDispatcher(members []*member) (*ebpf.Program, error) {
 			c.Frags = 0
 		}
 	}
-	copy(spec.Variables[bpf.DispatcherConfig].Value, c.encode())
+	raw := c.encode()
+	copy(spec.Variables[bpf.DispatcherConfig].Value, raw)
+	if version > dispatcherVersion {
+		// The types of the data are those of version 2.
+		m := spec.Maps[".rodata"]
+		m.ValueSize, m.Key, m.Value = uint32(len(raw)), nil, nil
+		m.Contents = []ebpf.MapKV{{Key: uint32(0), Value: raw}}
+	}
 	if c.Frags != 0 {
 		spec.Programs[bpf.DispatcherProgram].Flags |= xdpHasFrags
 	}

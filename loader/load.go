@@ -501,6 +501,19 @@ func (o *Object) Close() error {
 	return err
 }
 
+// ProgramID is the id of a program in the kernel.
+func (o *Object) ProgramID(name string) (uint32, error) {
+	p := o.Programs[name]
+	if p == nil {
+		return 0, fmt.Errorf("program %q: %w", name, os.ErrNotExist)
+	}
+	info, err := infoOf(p)
+	if err != nil {
+		return 0, err
+	}
+	return info.id, nil
+}
+
 // Fleeting are the names of program arrays with programs in them that are not
 // pinned: the kernel empties them when the object is closed.
 func (o *Object) Fleeting() []string {

@@ -212,6 +212,27 @@ func sameMembers(a, b []btf.Member, seen map[[2]btf.Type]bool) bool {
 	})
 }
 
+// progInfo is the head of struct bpf_prog_info. The library asks for more, which
+// takes its time.
+type progInfo struct {
+	typ, id uint32
+	tag     [8]byte
+	_       [2]uint32
+	_       [3]uint64
+	_       [2]uint32
+	_       uint64
+	name    [unix.BPF_OBJ_NAME_LEN]byte
+}
+
+// infoOf asks for the head of what the kernel knows of a program.
+func infoOf(p *ebpf.Program) (*progInfo, error) {
+	info := &progInfo{}
+	if err := objInfo(p.FD(), unsafe.Pointer(info), unsafe.Sizeof(*info)); err != nil {
+		return nil, fmt.Errorf("read what a program is: %w", err)
+	}
+	return info, nil
+}
+
 // objInfo is BPF_OBJ_GET_INFO_BY_FD.
 func objInfo(fd int, info unsafe.Pointer, size uintptr) error {
 	var pin runtime.Pinner

@@ -17,6 +17,13 @@ int send_back(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
+/* Only in the place of what moves the bounds of a frame too. */
+SEC("xdp")
+int shorten(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_tail(ctx, -1) ? XDP_ABORTED : XDP_PASS;
+}
+
 /* What XDP_RUN_CONFIG of libxdp makes. */
 struct {
 	__uint(priority, 7);

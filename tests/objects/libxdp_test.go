@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/loader"
@@ -216,6 +217,56 @@ func TestChain(t *testing.T) {
 	if got := l.dispatched(); got != 2 || counted(t, second) != 1 {
 		t.Errorf("verdict %d, counted %d: the chain ended", got, counted(t, second))
 	}
+	// One that moves the bounds of the frame, behind others and alone.
+	l.mustJoin("chain", "shorten", 0, family.ActionPass)
+	if got := l.dispatched(); got != 2 || counted(t, second) != 2 {
+		t.Errorf("verdict %d, counted %d: a shorter frame ended the chain", got, counted(t, second))
+	}
+	for _, id := range l.want("shorten 0 pass", "drop 1 drop", "count 2 pass") {
+		if err := l.leave(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.mustJoin("chain", "shorten", 0, family.ActionPass)
+	if got := l.dispatched(); got != 2 {
+		t.Errorf("alone: verdict %d", got)
+	}
+}
+
+// TestNewerVersion joins a dispatcher of the version that newer libxdp has.
+func TestNewerVersion(t *testing.T) {
+	l := newLab(t)
+	spec, err := bpf.LoadDispatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := make([]byte, 128)
+	raw[0], raw[1] = 236, 3
+	copy(spec.Variables[bpf.DispatcherConfig].Value, raw)
+	m := spec.Maps[".rodata"]
+	m.ValueSize, m.Key, m.Value = uint32(len(raw)), nil, nil
+	m.Contents = []ebpf.MapKV{{Key: uint32(0), Value: raw}}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer coll.Close()
+	if err := l.ns.SetXDP("veth0", coll.Programs[bpf.DispatcherProgram].FD(), 1<<1); err != nil {
+		t.Fatal(err)
+	}
+	_, first := l.mustJoin("chain", "drop", 1, 0)
+	l.mustJoin("chain", "send_back", 2, 0)
+	d, err := l.pins.DispatcherOf(uint32(l.ns.Index("veth0")), l.ns.XDP("veth0").ProgID)
+	if err != nil || d == nil || d.Version != 3 || len(d.Members) != 2 {
+		t.Fatalf("dispatcher %+v, error %v", d, err)
+	}
+	if got := l.dispatched(); got != 1 {
+		t.Errorf("verdict %d, want 1", got)
+	}
+	if err := errors.Join(l.leave(first), l.leave(d.Members[1].ProgID)); err != nil {
+		t.Fatal(err)
+	}
+	l.noPins()
 }
 
 // TestJoinTogether has loaders of both kinds come at the same time. All programs

@@ -15,7 +15,7 @@ import (
 )
 
 // speedRounds is how often each loader loads, one after the other.
-const speedRounds = 9
+const speedRounds = 12
 
 // maxRatio is how much longer ours may take than another.
 const maxRatio = 1.2
@@ -67,9 +67,8 @@ func TestSpeed(t *testing.T) {
 		}
 		timed("xdp-loader", "unload", "-a", "veth0")
 	}
-	slices.Sort(ours)
-	slices.Sort(theirs)
-	our, his := ours[speedRounds/2], theirs[speedRounds/2]
+	// The shortest is what the work takes, the rest is what else the machine does.
+	our, his := slices.Min(ours), slices.Min(theirs)
 	ratio := float64(our) / float64(his)
 	t.Logf("xdpctl-nl %v, xdp-loader %v, ratio %.2f", our, his, ratio)
 	if ratio > maxRatio {

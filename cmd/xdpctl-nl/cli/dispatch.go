@@ -95,14 +95,11 @@ func (a *app) join(ctx context.Context, at *attachment) error {
 		return bindFirst(spec, err)
 	}
 	a.tellRoute(obj)
-	info, err := obj.Programs[prog].Info()
-	if err == nil {
-		id, _ := info.ID()
-		if a.asJSON() {
-			err = a.printJSON(ordered{{"ifindex", o.Ifindex}, {"prog-id", id}, {"name", info.Name}})
-		} else {
-			a.printf("%s behind dispatcher id %d name %s\n", a.label(o.Ifindex), id, info.Name)
-		}
+	id, err := obj.ProgramID(prog)
+	if err == nil && a.asJSON() {
+		err = a.printJSON(ordered{{"ifindex", o.Ifindex}, {"prog-id", id}, {"name", prog}})
+	} else if err == nil {
+		a.printf("%s behind dispatcher id %d name %s\n", a.label(o.Ifindex), id, prog)
 	}
 	return errors.Join(err, a.finish(obj))
 }

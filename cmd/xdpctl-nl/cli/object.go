@@ -280,11 +280,10 @@ func (a *app) printLoaded(obj *loader.Object, dir string) error {
 		a.printf("path %s: %s\n", obj.Route, obj.Why)
 	}
 	for _, name := range slices.Sorted(maps.Keys(obj.Programs)) {
-		info, err := obj.Programs[name].Info()
+		id, err := obj.ProgramID(name)
 		if err != nil {
 			return err
 		}
-		id, _ := info.ID()
 		progs = append(progs, ordered{{"name", name}, {"prog-id", id}, {"pinned", dir + "/" + name}})
 		if !a.asJSON() {
 			a.printf("program %s: id %d pinned %s/%s\n", name, id, dir, name)
