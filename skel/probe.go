@@ -32,14 +32,11 @@ func attachProbe(kind, rest string, p *Program) (link.Link, error) {
 	case "kretsyscall":
 		return link.Kretprobe("sys_"+rest, p.Prog, nil)
 	case "kprobe.multi", "kretprobe.multi", "kprobe.session":
-		if strings.ContainsAny(rest, "*?") {
-			return nil, fmt.Errorf("section %s: patterns of functions: %w", p.Spec.SectionName, errors.ErrUnsupported)
-		}
-		opts := link.KprobeMultiOptions{Symbols: []string{rest}, Session: kind == "kprobe.session"}
-		if kind == "kretprobe.multi" {
-			return link.KretprobeMulti(p.Prog, opts)
-		}
-		return link.KprobeMulti(p.Prog, opts)
+		return attachKprobes(kind, rest, p)
+	case "uprobe.multi", "uretprobe.multi", "uprobe.session":
+		return attachUprobes(kind, rest, p)
+	case "usdt":
+		return nil, fmt.Errorf("section %s: USDT, for which libbpf reads notes in the program to be traced and fills maps of the object: %w", p.Spec.SectionName, errors.ErrUnsupported)
 	case "uprobe", "uretprobe":
 		return attachUprobe(kind, rest, p)
 	}

@@ -37,6 +37,7 @@ func Run(t *testing.T, strict bool) {
 		{"program arrays", testProgArray},
 		{"links", testLinks},
 		{"links that kernels may refuse", testRefused},
+		{"USDT", testUSDT},
 		{"a link of one's own", testOwnLink},
 		{"XDP", testXDP},
 		{"XDP through a door", testDoor},

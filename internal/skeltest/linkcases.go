@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -72,8 +74,12 @@ func send() error {
 	return err
 }
 
-// probeSelf does what the tracing programs wait for.
-func probeSelf() { unix.Getpgid(0) }
+// probeSelf does what the tracing programs wait for. A shell asks libc for the
+// process above it.
+func probeSelf() {
+	unix.Getpgid(0)
+	exec.Command("sh", "-c", "exit").Run()
+}
 
 func openLinks(t *testing.T) *Links {
 	t.Helper()
@@ -120,24 +126,43 @@ func testLinks(t *testing.T, _ *kernel) {
 	equal(t, "after close", s.Bss.SeenTpBtf.Load(), seen)
 }
 
+// probe is a program that is attached by its section, and what it has seen.
+type probe struct {
+	name  string
+	of    func(s *Links) (*skel.Program, func() uint64)
+	needs func() error // what the kernel may lack; nil if all have it
+}
+
+var probes = []probe{
+	{"tracepoint", func(s *Links) (*skel.Program, func() uint64) {
+		return &s.Programs.OnTracepoint, s.Bss.SeenTracepoint.Load
+	}, nil},
+	{"kprobe", func(s *Links) (*skel.Program, func() uint64) { return &s.Programs.OnKprobe, s.Bss.SeenKprobe.Load }, nil},
+	{"kprobes of a pattern", func(s *Links) (*skel.Program, func() uint64) {
+		return &s.Programs.OnKprobes, s.Bss.SeenMulti.Load
+	}, features.HaveBPFLinkKprobeMulti},
+	{"kretprobe", func(s *Links) (*skel.Program, func() uint64) {
+		return &s.Programs.OnKretprobe, s.Bss.SeenReturn.Load
+	}, features.HaveBPFLinkKprobeMulti},
+	{"uprobes of a pattern", func(s *Links) (*skel.Program, func() uint64) {
+		return &s.Programs.OnUprobes, s.Bss.SeenUprobe.Load
+	}, features.HaveBPFLinkUprobeMulti},
+	{"fentry", func(s *Links) (*skel.Program, func() uint64) { return &s.Programs.OnFentry, s.Bss.SeenFentry.Load }, nil},
+}
+
 // testRefused are those that some machines refuse, each on its own.
 func testRefused(t *testing.T, k *kernel) {
-	for _, tt := range []struct {
-		name string
-		of   func(s *Links) (*skel.Program, func() uint64)
-	}{
-		{"tracepoint", func(s *Links) (*skel.Program, func() uint64) {
-			return &s.Programs.OnTracepoint, s.Bss.SeenTracepoint.Load
-		}},
-		{"kprobe", func(s *Links) (*skel.Program, func() uint64) { return &s.Programs.OnKprobe, s.Bss.SeenKprobe.Load }},
-		{"fentry", func(s *Links) (*skel.Program, func() uint64) { return &s.Programs.OnFentry, s.Bss.SeenFentry.Load }},
-	} {
+	for _, tt := range probes {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openLinks(t)
 			p, seen := tt.of(s)
 			s.Programs.OnTpBtf.Autoattach, s.Programs.OnRawTp.Autoattach = false, false
 			p.Autoload = true
 			if err := errors.Join(s.Load(nil), s.Attach(t.Context())); err != nil {
+				if tt.needs != nil && errors.Is(tt.needs(), ebpf.ErrNotSupported) {
+					fails(t, "attach", err, ebpf.ErrNotSupported)
+					return
+				}
 				k.refused(t, err)
 			}
 			probeSelf()
@@ -146,6 +171,18 @@ func testRefused(t *testing.T, k *kernel) {
 			}
 		})
 	}
+}
+
+// testUSDT is refused, whatever the kernel.
+func testUSDT(t *testing.T, k *kernel) {
+	s := openLinks(t)
+	s.Programs.OnUsdt.Autoload = true
+	if err := s.Load(nil); err != nil {
+		k.refused(t, err)
+	}
+	fails(t, "attach", s.Attach(t.Context()), errors.ErrUnsupported)
+	s.Programs.OnUsdt.Autoattach = false
+	must(t, s.Attach(t.Context()))
 }
 
 // testOwnLink attaches what only the caller knows how to.

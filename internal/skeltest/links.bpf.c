@@ -11,7 +11,7 @@ struct task_struct;
 
 const volatile __u32 only_pid = 0;
 __u64 seen_tp_btf, seen_raw_tp, seen_tracepoint, seen_kprobe, seen_fentry;
-__u64 seen_xdp, seen_cgroup;
+__u64 seen_multi, seen_return, seen_uprobe, seen_xdp, seen_cgroup;
 
 static __always_inline int mine(void)
 {
@@ -47,6 +47,35 @@ int on_kprobe(void *ctx)
 {
 	if (mine())
 		seen_kprobe++;
+	return 0;
+}
+
+SEC("?kprobe.multi/do_getpg*d")
+int on_kprobes(void *ctx)
+{
+	if (mine())
+		seen_multi++;
+	return 0;
+}
+
+SEC("?kretprobe.multi/do_getpgid")
+int on_kretprobe(void *ctx)
+{
+	if (mine())
+		seen_return++;
+	return 0;
+}
+
+SEC("?uprobe.multi/libc.so.6:getp?id")
+int on_uprobes(void *ctx)
+{
+	__sync_fetch_and_add(&seen_uprobe, 1);
+	return 0;
+}
+
+SEC("?usdt/libc.so.6:libc:setjmp")
+int on_usdt(void *ctx)
+{
 	return 0;
 }
 
