@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -200,50 +201,89 @@ func TestLegacyRefuses(t *testing.T) {
 	}
 }
 
-// TestStock loads an object with maps in BTF with iproute2 as it is and with the
-// loader.
+// stockCase is an object with maps in BTF that iproute2 as it is loads.
+type stockCase struct {
+	name, object, prog string
+	typ                ebpf.ProgramType
+	globals            string // where iproute2 pins for that type
+	load, undo         []string
+}
+
+var stockCases = []stockCase{
+	{"ip", "object", "count", ebpf.XDP, "xdp/globals",
+		[]string{"ip", "link", "set", "dev", "veth0", "xdpgeneric", "obj", "OBJECT", "sec", "xdp"},
+		[]string{"ip", "link", "set", "dev", "veth0", "xdpgeneric", "off"}},
+	{"tc", "classify", "classify", ebpf.SchedCLS, "tc/globals",
+		[]string{"tc", "filter", "add", "dev", "veth0", "ingress", "bpf", "da", "obj", "OBJECT", "sec", "tc"},
+		[]string{"tc", "filter", "del", "dev", "veth0", "ingress"}},
+}
+
+// stock has iproute2 load the object.
+func (l *lab) stock(c *stockCase) {
+	l.Helper()
+	words := slices.Clone(c.load)
+	words[slices.Index(words, "OBJECT")] = object(l, c.object)
+	l.run(words[0], words[1:]...)
+}
+
+// standard loads the object with the loader, to where iproute2 pins.
+func (l *lab) standard(c *stockCase) *loader.Object {
+	l.Helper()
+	s, err := loader.Open(object(l, c.object))
+	if err != nil {
+		l.Fatal(err)
+	}
+	pins := *l.pins
+	pins.Directory = filepath.Join(l.root, c.globals)
+	obj, err := s.Load(context.Background(), loader.LoadOptions{Pinning: &pins})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { obj.Close() })
+	if p := obj.Programs[c.prog]; p == nil || p.Type() != c.typ || obj.Route != loader.RouteStandard {
+		l.Errorf("loaded %v by the %s path", p, obj.Route)
+	}
+	return obj
+}
+
+// TestStock loads objects with maps in BTF with iproute2 as it is and with the
+// loader. Each uses what the other pinned.
 func TestStock(t *testing.T) {
-	load := func(l *lab) *loader.Object {
-		s, err := loader.Open(object(t, "object"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pins := *l.pins
-		pins.Directory = l.root + "/xdp/globals" // as iproute2 has it for libbpf
-		obj, err := s.Load(context.Background(), loader.LoadOptions{Pinning: &pins})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { obj.Close() })
-		return obj
-	}
-	stock := func(l *lab) {
-		l.run("ip", "link", "set", "dev", "veth0", "xdpgeneric", "off")
-		l.run("ip", "link", "set", "dev", "veth0", "xdpgeneric", "obj", object(t, "object"), "sec", "xdp")
-	}
-	theirs := newLab(t)
-	stock(theirs)
-	their := theirs.state()
-	obj := load(theirs)
-	theirs.compare("pins", their, theirs.state())
-	if diff := cmp.Diff(their.ids, theirs.state().ids); diff != "" {
-		t.Errorf("the loader did not use the map of iproute2 (-before +after):\n%s", diff)
-	}
-	if !obj.States[2].Reused {
-		t.Errorf("state %+v is not reused", obj.States[2])
-	}
-	// iproute2 makes its directories, then the loader pins first.
-	own := newLab(t)
-	stock(own)
-	own.run("ip", "link", "set", "dev", "veth0", "xdpgeneric", "off")
-	if err := os.Remove(own.root + "/tc/globals/points"); err != nil {
-		t.Fatal(err)
-	}
-	load(own)
-	our := own.state()
-	stock(own)
-	own.compare("pins with iproute2 after the loader", our, own.state())
-	if diff := cmp.Diff(our.ids, own.state().ids); diff != "" {
-		t.Errorf("iproute2 did not use the map of the loader (-before +after):\n%s", diff)
+	prepareLegacy(t)
+	for _, c := range stockCases {
+		t.Run(c.name, func(t *testing.T) {
+			theirs := newLab(t)
+			theirs.run("tc", "qdisc", "add", "dev", "veth0", "clsact")
+			theirs.stock(&c)
+			their := theirs.state()
+			obj := theirs.standard(&c)
+			theirs.compare("pins", their, theirs.state())
+			if diff := cmp.Diff(their.ids, theirs.state().ids); diff != "" {
+				t.Errorf("the loader did not use the map of iproute2 (-before +after):\n%s", diff)
+			}
+			for _, st := range obj.States {
+				if st.Reused != (st.Name == "points") {
+					t.Errorf("map %s: reused %t", st.Name, st.Reused)
+				}
+			}
+			// iproute2 makes its directories, then the loader pins first.
+			own := newLab(t)
+			own.run("tc", "qdisc", "add", "dev", "veth0", "clsact")
+			own.stock(&c)
+			own.run(c.undo[0], c.undo[1:]...)
+			if err := os.Remove(own.root + "/tc/globals/points"); err != nil {
+				t.Fatal(err)
+			}
+			own.standard(&c)
+			our := own.state()
+			own.stock(&c)
+			own.compare("pins with iproute2 after the loader", our, own.state())
+			if diff := cmp.Diff(our.ids, own.state().ids); diff != "" {
+				t.Errorf("iproute2 did not use the map of the loader (-before +after):\n%s", diff)
+			}
+			if _, ok := our.ids["tc/globals/points"]; !ok || len(our.ids) != 1 {
+				t.Errorf("pins %v", our.ids)
+			}
+		})
 	}
 }
