@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -373,6 +374,16 @@ func TestNothingLeft(t *testing.T) {
 	bad.Collection.Maps["steps"].MaxEntries = 1
 	broken := mustOpen(t, "legacy_tail")
 	broken.Collection.Programs["end"].Instructions = broken.Collection.Programs["end"].Instructions[:1]
+	newHelper := mustOpen(t, "object")
+	newHelper.Collection.Programs["count"].Instructions = asm.Instructions{
+		asm.BuiltinFunc(9999).Call().WithSymbol("count"), asm.Mov.Imm(asm.R0, 2), asm.Return(),
+	}
+	// Nothing fills a BPF file system, but it can refuse to take more.
+	closed := t.TempDir()
+	if err := unix.Mount("bpf", closed, "bpf", unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(closed, unix.MNT_DETACH) })
 	tests := map[string]struct {
 		spec *Spec
 		o    LoadOptions
@@ -392,7 +403,10 @@ func TestNothingLeft(t *testing.T) {
 		"directory there":    {mustOpen(t, "object"), LoadOptions{PinPrograms: p.Root}, Pinning{Maps: map[string]Pin{"points": {Kind: PinPath, Path: p.Root + "/dir"}}}, "load object.bpf.o: map points: open what is pinned at " + p.Root + "/dir: ", nil},
 		"pin outside": {mustOpen(t, "object"), LoadOptions{PinPrograms: p.Root + "/new/deep"}, Pinning{Maps: map[string]Pin{"points": {Kind: PinPath, Path: "/proc/points"}}},
 			"load object.bpf.o: map points: pin at /proc/points: ", nil},
-		"program pin outside": {mustOpen(t, "object"), LoadOptions{PinPrograms: "/proc"}, Pinning{}, "load object.bpf.o: program count: pin at /proc/count: ", nil},
+		"file system that takes no more":      {mustOpen(t, "object"), LoadOptions{}, Pinning{Root: closed}, "load object.bpf.o: map points: pin at " + closed + "/points: read-only file system", unix.EROFS},
+		"program where nothing more is taken": {mustOpen(t, "object"), LoadOptions{PinPrograms: closed + "/new"}, Pinning{}, "load object.bpf.o: program count: make directory: mkdir " + closed + "/new: read-only file system", unix.EROFS},
+		"helper of a kernel to come":          {newHelper, LoadOptions{}, Pinning{}, "load object.bpf.o: program count: invalid argument", unix.EINVAL},
+		"program pin outside":                 {mustOpen(t, "object"), LoadOptions{PinPrograms: "/proc"}, Pinning{}, "load object.bpf.o: program count: pin at /proc/count: ", nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

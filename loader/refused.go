@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,6 +68,9 @@ func (l *loading) refused(err error) error {
 	if !errors.Is(err, unix.EINVAL) {
 		return err
 	}
+	if what := l.lacking(); what != "" {
+		return fmt.Errorf("%s, which this kernel does not have: %w: %w", what, errors.ErrUnsupported, err)
+	}
 	// A program array has one kind of programs, be they in it or use it.
 	for _, name := range slices.Sorted(maps.Keys(l.replace)) {
 		m := l.replace[name]
@@ -78,6 +82,22 @@ func (l *loading) refused(err error) error {
 		}
 	}
 	return err
+}
+
+// lacking is what of the object is of a type that the kernel does not know, if there
+// is anything.
+func (l *loading) lacking() string {
+	for _, name := range slices.Sorted(maps.Keys(l.coll.Maps)) {
+		if m := l.coll.Maps[name]; errors.Is(features.HaveMapType(m.Type), ebpf.ErrNotSupported) {
+			return fmt.Sprintf("map %s is of type %s", name, m.Type)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.coll.Programs)) {
+		if p := l.coll.Programs[name]; errors.Is(features.HaveProgramType(p.Type), ebpf.ErrNotSupported) {
+			return fmt.Sprintf("program %s is of type %s", name, p.Type)
+		}
+	}
+	return ""
 }
 
 // rejected is the error for a program that the verifier did not like.
