@@ -411,6 +411,9 @@ func (l *loading) findPorts(ctx context.Context) error {
 			continue
 		}
 		delete(l.paths, name)
+		// How the table calls its types is its own matter.
+		spec := l.coll.Maps[name]
+		spec.Key, spec.Value = nil, nil
 		if err := l.reuse(name, m, ""); err != nil {
 			return err
 		}
