@@ -169,7 +169,7 @@ vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RU
 
 .PHONY: vm-debug
 vm-debug: VMFLAGS += -env XDPCTL_BACKENDS=module -env XDPCTL_REQUESTS=2000
-vm-debug: PACKAGES := $(filter-out %/tests/native %/tests/servers,$(PACKAGES))
+vm-debug: PACKAGES := $(filter-out %/tests/native %/tests/servers %/tests/skel %/tests/objects,$(PACKAGES))
 vm-debug: debug-kernel
 	@$(MAKE) --no-print-directory vm KERNELS=debug TIMEOUT=60m PACKAGES="$(PACKAGES)" VMFLAGS="$(VMFLAGS)"
 

@@ -7,6 +7,7 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -47,6 +48,14 @@ func TestScripts(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	// The module counts from its load on, whichever script comes first.
+	c, err := native.Open(native.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.CountExceptions(t.Context()), c.Close()); err != nil {
+		t.Fatal(err)
+	}
 	for _, server := range []string{"embedded", "socket"} {
 		t.Run(server, func(t *testing.T) {
 			scripttest.Run(t, scripttest.Way{
