@@ -4,6 +4,7 @@ package loader
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -297,6 +298,20 @@ func (p *Pinning) of(s *Spec, name string) Pin {
 	return s.Pins[name]
 }
 
+// ProgramDir is where the programs of an object belong if nobody says: in a
+// directory of its name, beside the maps that are pinned by name. An object
+// without a name has none.
+func (p *Pinning) ProgramDir(s *Spec) string {
+	name, _, _ := strings.Cut(s.Name, ".")
+	if name == "" {
+		return ""
+	}
+	return filepath.Join(p.byName(), name)
+}
+
+// byName is where maps are pinned by name.
+func (p *Pinning) byName() string { return cmp.Or(p.Directory, p.root()) }
+
 // Path returns where a map of an object would be pinned, or an empty path if it
 // would not. The type is that of the program that is loaded: iproute2 has
 // directories by types.
@@ -310,10 +325,7 @@ func (p *Pinning) Path(s *Spec, typ ebpf.ProgramType, name string) (string, erro
 	}
 	switch pin.Kind {
 	case PinByName:
-		if p.Directory != "" {
-			return filepath.Join(p.Directory, name), nil
-		}
-		return filepath.Join(p.root(), name), nil
+		return filepath.Join(p.byName(), name), nil
 	case PinObject:
 		return filepath.Join(p.iprouteDir(typ), s.UID, name), nil
 	case PinGlobal:

@@ -126,6 +126,20 @@ func TestPath(t *testing.T) {
 	check("ip is a directory", ebpf.LWTIn, "x", "/ip/globals/x")
 }
 
+func TestProgramDir(t *testing.T) {
+	for _, tt := range []struct{ dir, name, want string }{
+		{"", "filter.bpf.o", "/sys/fs/bpf/filter"},
+		{"/sys/fs/bpf/maps", "filter.o", "/sys/fs/bpf/maps/filter"},
+		{"", "", ""},
+		{"", ".o", ""},
+	} {
+		p := &Pinning{Directory: tt.dir}
+		if got := p.ProgramDir(&Spec{Name: tt.name}); got != tt.want {
+			t.Errorf("%q of object %q: got %q, want %q", tt.dir, tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestLayout(t *testing.T) {
 	p := &Pinning{}
 	uid := strings.Repeat("0a", 20)

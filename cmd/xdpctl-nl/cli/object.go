@@ -29,11 +29,13 @@ func (c *objectChange) words(after string) words {
 		{name: "map", arg: "NAME=PINNED", help: "the map pinned at PINNED in the place of the map NAME, or of that with the id NAME; can be repeated",
 			after: after, many: true, set: setPair(&c.maps)},
 		{name: "set", arg: "VAR=VALUE", help: "give a global variable a value; can be repeated", after: after, many: true, set: setPair(&c.vars)},
-		{name: "repin", help: "pin new maps in the place of those that are pinned", after: after, set: func(string) error {
-			c.repin = true
-			return nil
-		}},
 	}
+}
+
+// flags are those of a command that loads.
+func (c *objectChange) flags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&c.repin, "force-repin", false, "pin new maps in the place of those that are pinned")
+	return cmd
 }
 
 // setPair stores a name and a value.
@@ -241,15 +243,15 @@ func (a *app) showVariables(s *loader.Spec) shown {
 func (a *app) objLoad() *cobra.Command {
 	var s source
 	var o loader.LoadOptions
-	return a.command(spec{
-		use:   "load FILE pin DIR [ prog NAME ] [ type TYPE ] [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ]",
+	return s.change.flags(a.command(spec{
+		use:   "load FILE [ pin DIR ] [ prog NAME ] [ type TYPE ] [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ --force-repin ]",
 		short: "Load an object file and pin its programs",
 		long: "Maps that the object wants pinned are, and used if they are there already and of\nthe same shape. All programs that have a type are loaded, or the one named, with\n" +
 			"those that it reaches by tail calls. If anything fails, nothing is left.\n\nWhat is pinned can be attached with prog attach pinned.",
-		example: "xdpctl-nl obj load filter.o pin /sys/fs/bpf/filter\nxdpctl-nl obj load filter.o pin /sys/fs/bpf/filter set verdict=1 map stats=/sys/fs/bpf/stats",
+		example: "xdpctl-nl obj load filter.o\nxdpctl-nl obj load filter.o pin /sys/fs/bpf/filter set verdict=1 map stats=/sys/fs/bpf/stats",
 		words: append(words{
 			{arg: "FILE", help: "the object file", need: true, set: setString(&s.obj)},
-			{name: "pin", arg: "PATH", help: "the directory in which the programs are pinned, by their names", need: true, set: setString(&o.PinPrograms)},
+			{name: "pin", arg: "PATH", help: "the directory in which the programs are pinned, by their names; if not given, one of the object's name where maps are pinned by name", set: setString(&o.PinPrograms)},
 			{name: "prog", arg: "NAME", help: "only the program of this name, or in the section of this name", set: setString(&s.name)},
 			typeWord(&o.Type, "the type of a program that has none: xdp, cls or act; xdp if not given"),
 		}, s.change.words("")...),
@@ -257,9 +259,14 @@ func (a *app) objLoad() *cobra.Command {
 			if s.name != "" {
 				o.Programs = []string{s.name}
 			}
-			if spec, err := s.object(); err != nil {
+			spec, err := s.object()
+			if err != nil {
 				return err
-			} else if spec.Collection.Maps[loader.PortMap] != nil || spec.Collection.Maps[loader.PortIndexMap] != nil {
+			}
+			if err := defaultDir(&o.PinPrograms, spec); err != nil {
+				return err
+			}
+			if spec.Collection.Maps[loader.PortMap] != nil || spec.Collection.Maps[loader.PortIndexMap] != nil {
 				if o.Control, err = a.control(); err != nil {
 					return err
 				}
@@ -270,7 +277,19 @@ func (a *app) objLoad() *cobra.Command {
 			}
 			return errors.Join(a.printLoaded(obj, o.PinPrograms), a.finish(obj))
 		},
-	})
+	}))
+}
+
+// defaultDir sets the directory in which programs are pinned, if it is not given.
+func defaultDir(dir *string, spec *loader.Spec) error {
+	if *dir != "" {
+		return nil
+	}
+	pins, err := loader.LoadPinning()
+	if err == nil {
+		*dir = pins.ProgramDir(spec)
+	}
+	return err
 }
 
 // printLoaded prints what was loaded, and where it is.
@@ -318,20 +337,23 @@ func (a *app) objUnload() *cobra.Command {
 	var s source
 	var o loader.UnloadOptions
 	return a.command(spec{
-		use:   "unload FILE pin DIR [ type TYPE ] [ all ]",
+		use:   "unload FILE [ pin DIR ] [ type TYPE ] [ all ]",
 		short: "Take away the pins that obj load made",
 		long: "Those of its programs, and those of maps that are for this object alone. With\nall, those of maps too that other objects may share. What is pinned under these\n" +
 			"names and is not of this object is left alone, and so is what is attached.",
-		example: "xdpctl-nl obj unload filter.o pin /sys/fs/bpf/filter\nxdpctl-nl obj unload filter.o pin /sys/fs/bpf/filter all",
+		example: "xdpctl-nl obj unload filter.o\nxdpctl-nl obj unload filter.o pin /sys/fs/bpf/filter all",
 		words: words{
 			{arg: "FILE", help: "the object file", need: true, set: setString(&s.obj)},
-			{name: "pin", arg: "PATH", help: "the directory in which the programs are pinned", need: true, set: setString(&o.PinPrograms)},
+			{name: "pin", arg: "PATH", help: "the directory in which the programs are pinned, if it was given", set: setString(&o.PinPrograms)},
 			typeWord(&o.Type, "the type that it was loaded with"),
 			{name: "all", help: "the pins of maps that others may share too", set: func(string) error { o.All = true; return nil }},
 		},
 		run: func(context.Context) error {
 			spec, err := s.object()
 			if err != nil {
+				return err
+			}
+			if err := defaultDir(&o.PinPrograms, spec); err != nil {
 				return err
 			}
 			removed, err := spec.Unload(o)

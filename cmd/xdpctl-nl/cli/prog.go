@@ -145,8 +145,8 @@ func progKey(ifindex uint32, queue *uint32) family.ProgKey {
 
 func (a *app) progAttach() *cobra.Command {
 	var at attachment
-	return a.command(spec{
-		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] { [ add | replace [ expect ID ] ] | [ prio N ] [ chain-on LIST ] }",
+	return at.source.change.flags(a.command(spec{
+		use:   "attach dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ --force-repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] { [ add | replace [ expect ID ] ] | [ prio N ] [ chain-on LIST ] }",
 		short: "Attach an XDP program to a netdev",
 		long: "With neither add nor replace, the program takes the place of what this family\nattached before, if there is anything. What others attached is never touched.\n\n" +
 			"A netdev that lacks what the program needs refuses it, and nothing changes. What\na program in an object file needs is derived from it, see prog requires; with\nrequire there is more of it, with require-only something else. LIST is names of\nXDP features, RX metadata features and actions, as caps show prints them.\n\n" +
@@ -163,20 +163,20 @@ func (a *app) progAttach() *cobra.Command {
 			}
 			return a.attach(ctx, &at)
 		},
-	})
+	}))
 }
 
 func (a *app) progReplace() *cobra.Command {
 	at := attachment{how: family.UpdateExist}
-	return a.command(spec{
-		use:     "replace dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ expect ID ]",
+	return at.source.change.flags(a.command(spec{
+		use:     "replace dev IF [ queue N ] { fd N | id N | pinned PATH | obj FILE [ prog NAME ] } [ map NAME=PINNED ]... [ set VAR=VALUE ]... [ --force-repin ] [ mode { native | generic | auto } ] [ require LIST | require-only LIST ] [ expect ID ]",
 		short:   "Replace the XDP program that this family attached to a netdev",
 		long:    "No packet passes without a program meanwhile.",
 		example: "xdpctl-nl prog replace dev eth0 obj filter.o expect 17",
 		words: append(at.words(a),
 			word{name: "expect", arg: "ID", help: "only if the program with this id is attached", set: setOptional(&at.expect, 1)}),
 		run: func(ctx context.Context) error { return a.attach(ctx, &at) },
-	})
+	}))
 }
 
 func setUpdate(p *family.Update, how family.Update) func(string) error {
@@ -188,6 +188,9 @@ func setUpdate(p *family.Update, how family.Update) func(string) error {
 
 // attach does what was asked for, and prints what is attached then.
 func (a *app) attach(ctx context.Context, at *attachment) error {
+	if at.source.change.repin && at.source.obj == "" {
+		return usagef("--force-repin is for an object file")
+	}
 	ctl, index, err := a.onDev(at.dev)
 	if err != nil {
 		return err
