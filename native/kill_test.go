@@ -249,16 +249,18 @@ func TestKillTwo(t *testing.T) {
 		{Do: "placeholder off"},
 	}
 	seen := make(map[string]int)
-	for range 30 {
+	var life lifetime
+	for life.next(30, len(seen)) {
 		var wg sync.WaitGroup
 		for i := range 2 {
+			wait := life.wait()
 			wg.Go(func() {
-				wait := 20*time.Millisecond + time.Duration(rand.IntN(15_000))*time.Microsecond
 				b.doom(doomed{Steps: -1, Jobs: append(jobs[3*i:], jobs[:3*i]...), Forever: true}, wait)
 			})
 		}
 		wg.Wait()
 		got := b.full()
+		life.saw(got)
 		b.poke(b.c)
 		if tidied := b.full(); tidied != got {
 			t.Errorf("tidied up, %q became %q", got, tidied)
@@ -267,7 +269,34 @@ func TestKillTwo(t *testing.T) {
 		seen[got]++
 		b.begin(nil)
 	}
+	if len(seen) < 3 {
+		t.Errorf("saw %v", seen)
+	}
 	t.Log(fmt.Sprint(seen))
+}
+
+// lifetime is how long a process lives that is to be killed at its work.
+type lifetime struct {
+	rounds int
+	begun  time.Duration // about when its work has, which depends on the machine
+}
+
+// next tells whether to go on, after n rounds only until three states were seen.
+func (l *lifetime) next(n, seen int) bool {
+	l.rounds++
+	return l.rounds <= n || seen < 3 && l.rounds <= 10*n
+}
+
+func (l *lifetime) wait() time.Duration {
+	l.begun = max(l.begun, 20*time.Millisecond)
+	return l.begun + rand.N(15*time.Millisecond)
+}
+
+// saw lets the next live for longer if this one has got nothing done.
+func (l *lifetime) saw(state string) {
+	if state == "" {
+		l.begun = min(l.begun+l.begun/8, time.Second)
+	}
 }
 
 // full is state with whether a placeholder is kept, on the netdev or aside.
@@ -307,9 +336,11 @@ func TestKillAnytime(t *testing.T) {
 		states = append(states, b.state())
 	}
 	seen := make(map[string]int)
-	for range 60 {
-		b.doom(doomed{Steps: -1, Jobs: jobs, Forever: true}, 20*time.Millisecond+time.Duration(rand.IntN(15_000))*time.Microsecond)
+	var life lifetime
+	for life.next(60, len(seen)) {
+		b.doom(doomed{Steps: -1, Jobs: jobs, Forever: true}, life.wait())
 		got := b.state()
+		life.saw(got)
 		if !slices.Contains(append(states, ""), got) {
 			t.Fatalf("got %q, which is none of %q", got, states)
 		}
