@@ -189,7 +189,7 @@ func pinnedProg(path string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return info.id, nil
+	return info.ID, nil
 }
 
 // readQueues reads the program array, in which the program of the whole netdev
@@ -307,18 +307,26 @@ func dropQueues(dir, keep string) error {
 	if err != nil {
 		return err
 	}
-	waited := false
+	var paths []string
 	for _, e := range list {
 		path := filepath.Join(dir, e.Name())
-		if !strings.HasPrefix(e.Name(), pinQueues) || path == keep {
-			continue
+		if strings.HasPrefix(e.Name(), pinQueues) && path != keep {
+			paths = append(paths, path)
 		}
-		if !waited {
-			if err := waitForFrames(); err != nil {
-				return err
-			}
-			waited = true
-		}
+	}
+	return unpinUnused(paths)
+}
+
+// unpinUnused removes pins of what no new frame gets to, after the last frame that
+// may be in it.
+func unpinUnused(paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	if err := waitForFrames(); err != nil {
+		return err
+	}
+	for _, path := range paths {
 		if err := unpin(path); err != nil {
 			return err
 		}

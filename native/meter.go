@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -432,22 +433,8 @@ func (c *Control) meterDrop(ifindex, keep uint32) error {
 	if err != nil {
 		return err
 	}
-	waited := false
-	for id, path := range taps {
-		if id == keep {
-			continue
-		}
-		if !waited {
-			if err := waitForFrames(); err != nil {
-				return err
-			}
-			waited = true
-		}
-		if err := unpin(path); err != nil {
-			return err
-		}
-	}
-	return nil
+	delete(taps, keep)
+	return unpinUnused(slices.Sorted(maps.Values(taps)))
 }
 
 // meterNext has the meter of a netdev, if it is on, count the verdicts of a
