@@ -218,7 +218,7 @@ func (m *member) identify() error {
 	if err != nil {
 		return err
 	}
-	m.ProgID, m.Name, m.Tag = info.id, unix.ByteSliceToString(info.name[:]), hex.EncodeToString(info.tag[:])
+	m.ProgID, m.Name, m.Tag = info.ID, unix.ByteSliceToString(info.Name[:]), hex.EncodeToString(info.Tag[:])
 	return nil
 }
 

@@ -212,5 +212,5 @@ func sameProgram(p *ebpf.Program, name string) bool {
 	if err != nil {
 		return false
 	}
-	return unix.ByteSliceToString(info.name[:]) == name[:min(len(name), unix.BPF_OBJ_NAME_LEN-1)]
+	return unix.ByteSliceToString(info.Name[:]) == name[:min(len(name), unix.BPF_OBJ_NAME_LEN-1)]
 }

@@ -270,7 +270,7 @@ func (j *joining) replace(members []*member, load func(target *ebpf.Program, pla
 	if err != nil {
 		return err
 	}
-	dir := j.pins.dispatcherDir(j.o.Ifindex, info.id)
+	dir := j.pins.dispatcherDir(j.o.Ifindex, info.ID)
 	if err := makeDirs(dir, &j.undo); err != nil {
 		return err
 	}

@@ -514,7 +514,7 @@ func (o *Object) ProgramID(name string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return info.id, nil
+	return info.ID, nil
 }
 
 // Fleeting are the names of program arrays with programs in them that are not

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/sysbpf"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 )
 
@@ -587,7 +588,7 @@ func TestPinnedMeanwhile(t *testing.T) {
 	}
 	// One that has looked already.
 	l := &loading{spec: s, o: &LoadOptions{}, pins: p, paths: map[string]string{"points": p.Root + "/points"}}
-	if err := objPin(obj.Maps["points"].FD(), p.Root+"/points"); err != nil {
+	if err := sysbpf.ObjPin(obj.Maps["points"].FD(), p.Root+"/points"); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.pinAll(&ebpf.Collection{Maps: obj.Maps}); !errors.Is(err, errPinned) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -15,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/sysbpf"
 )
 
 // Difference is one thing in which a map is not as an object wants it.
@@ -121,7 +122,7 @@ func compareBTF(spec *ebpf.MapSpec, m *ebpf.Map) ([]Difference, error) {
 		return nil, nil
 	}
 	var info mapInfo
-	if err := objInfo(m.FD(), unsafe.Pointer(&info), unsafe.Sizeof(info)); err != nil {
+	if err := sysbpf.ObjInfo(m.FD(), unsafe.Pointer(&info), unsafe.Sizeof(info)); err != nil {
 		return nil, fmt.Errorf("read its types: %w", err)
 	}
 	if info.btfID == 0 || info.keyType == 0 && info.valueType == 0 {
@@ -212,42 +213,13 @@ func sameMembers(a, b []btf.Member, seen map[[2]btf.Type]bool) bool {
 	})
 }
 
-// progInfo is the head of struct bpf_prog_info. The library asks for more, which
-// takes its time.
-type progInfo struct {
-	typ, id uint32
-	tag     [8]byte
-	_       [2]uint32
-	_       [3]uint64
-	_       [2]uint32
-	_       uint64
-	name    [unix.BPF_OBJ_NAME_LEN]byte
-}
-
 // infoOf asks for the head of what the kernel knows of a program.
-func infoOf(p *ebpf.Program) (*progInfo, error) {
-	info := &progInfo{}
-	if err := objInfo(p.FD(), unsafe.Pointer(info), unsafe.Sizeof(*info)); err != nil {
+func infoOf(p *ebpf.Program) (*sysbpf.ProgInfo, error) {
+	info, err := sysbpf.ProgInfoOf(p.FD())
+	if err != nil {
 		return nil, fmt.Errorf("read what a program is: %w", err)
 	}
 	return info, nil
-}
-
-// objInfo is BPF_OBJ_GET_INFO_BY_FD.
-func objInfo(fd int, info unsafe.Pointer, size uintptr) error {
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	pin.Pin(info)
-	a := struct {
-		fd, len uint32
-		info    uint64
-	}{uint32(fd), uint32(size), uint64(uintptr(info))}
-	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_OBJ_GET_INFO_BY_FD, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
-	runtime.KeepAlive(info)
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // undoes are what to do, last one first, to take something back, and what has to
@@ -380,7 +352,7 @@ func place(fd int, path string, force bool, u *undoes) error {
 		return err
 	}
 	if force {
-		old, err := objGet(path)
+		old, err := sysbpf.ObjGet(path)
 		if err == nil {
 			u.open = append(u.open, func() error { return unix.Close(old) })
 			u.push(func() error { return exchange(old, path) })
@@ -390,7 +362,7 @@ func place(fd int, path string, force bool, u *undoes) error {
 			return fmt.Errorf("open what is pinned at %s: %w", path, err)
 		}
 	}
-	if err := objPin(fd, path); err != nil {
+	if err := sysbpf.ObjPin(fd, path); err != nil {
 		return fmt.Errorf("pin at %s: %w", path, err)
 	}
 	u.push(func() error { return os.Remove(path) })
@@ -400,39 +372,11 @@ func place(fd int, path string, force bool, u *undoes) error {
 // exchange pins at a path where there is something already, in one step.
 func exchange(fd int, path string) error {
 	next := fmt.Sprintf("%s_new_%d", path, os.Getpid())
-	if err := objPin(fd, next); err != nil {
+	if err := sysbpf.ObjPin(fd, next); err != nil {
 		return fmt.Errorf("pin at %s: %w", next, err)
 	}
 	if err := os.Rename(next, path); err != nil {
 		return errors.Join(fmt.Errorf("pin at %s: %w", path, err), os.Remove(next))
 	}
 	return nil
-}
-
-// objPin is BPF_OBJ_PIN, and objGet BPF_OBJ_GET. Maps and programs of the library
-// would remember their pins, which an undo makes wrong.
-func objPin(fd int, path string) error {
-	_, err := bpfObj(unix.BPF_OBJ_PIN, path, fd)
-	return err
-}
-
-func objGet(path string) (int, error) { return bpfObj(unix.BPF_OBJ_GET, path, 0) }
-
-func bpfObj(cmd uintptr, path string, fd int) (int, error) {
-	b, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return -1, err
-	}
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	pin.Pin(b)
-	a := struct {
-		path      uint64
-		fd, flags uint32
-	}{uint64(uintptr(unsafe.Pointer(b))), uint32(fd), 0}
-	r, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(r), nil
 }

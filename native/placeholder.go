@@ -83,7 +83,7 @@ func (c *Control) placeholderSet(ctx context.Context, ifindex uint32) (progID ui
 	if err != nil {
 		return 0, err
 	}
-	return info.id, nil
+	return info.ID, nil
 }
 
 func (c *Control) placeholderPin(d *netdev, prog *ebpf.Program, name string) error {

@@ -139,8 +139,8 @@ func fillInfo(id uint32, v *family.Prog) error {
 		return err
 	}
 	v.SetProgID(id)
-	v.SetTag(family.Bytes8(info.tag))
-	if name := unix.ByteSliceToString(info.name[:]); name != "" {
+	v.SetTag(family.Bytes8(info.Tag))
+	if name := unix.ByteSliceToString(info.Name[:]); name != "" {
 		v.SetName(name)
 	}
 	return nil

@@ -68,12 +68,12 @@ func progByFD(fd uint32) (*ebpf.Program, uint32, error) {
 		return nil, 0, notXDP
 	}
 	info, err := progInfoOf(n)
-	if err != nil || info.typ != uint32(ebpf.XDP) {
+	if err != nil || info.Type != uint32(ebpf.XDP) {
 		unix.Close(n)
 		return nil, 0, notXDP
 	}
 	prog, err := ebpf.NewProgramFromFD(n)
-	return prog, info.id, err
+	return prog, info.ID, err
 }
 
 // check looks at what the update says by itself.

@@ -197,7 +197,7 @@ func (c *Control) queueFirst(t *txn, d *netdev, a *attachment, ch *progChange) e
 	if on == nil {
 		on = &attachment{dir: c.state.dev(d.index)}
 	}
-	if err := array.Pin(on.queuesPin(info.id)); err != nil {
+	if err := array.Pin(on.queuesPin(info.ID)); err != nil {
 		return err
 	}
 	step("pin queues")

@@ -11,27 +11,15 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-)
 
-// This is bpf(2) for what is read often: package ebpf asks the kernel five times as
-// much of everything that it opens.
+	"github.com/xdpctl/xdpctl-nl/internal/sysbpf"
+)
 
 // objGet opens what is pinned.
 //
 // Returns an error matching fs.ErrNotExist if there is nothing.
 func objGet(path string) (int, error) {
-	name, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return -1, err
-	}
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	pin.Pin(name)
-	attr := struct {
-		path      uint64
-		fd, flags uint32
-	}{path: uint64(uintptr(unsafe.Pointer(name)))}
-	fd, err := sysBPF(unix.BPF_OBJ_GET, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	fd, err := sysbpf.ObjGet(path)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -54,7 +42,7 @@ func elem[K, V any](cmd uintptr, fd int, k *K, v *V) error {
 		pin.Pin(v)
 		attr.value = uint64(uintptr(unsafe.Pointer(v)))
 	}
-	_, err := sysBPF(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := sysbpf.Call(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return err
 }
 
@@ -97,56 +85,22 @@ func mapKeys[K any](fd int) ([]K, error) {
 // mapInfo is the beginning of the kernel's struct bpf_map_info.
 type mapInfo struct{ typ, id, keySize, valueSize, maxEntries, flags uint32 }
 
-// progInfo is the beginning of the kernel's struct bpf_prog_info.
-type progInfo struct {
-	typ       uint32
-	id        uint32
-	tag       [8]byte
-	_         [2]uint32
-	_         [2]uint64
-	_         uint64 // load_time
-	_         uint32 // created_by_uid
-	_         uint32 // nr_map_ids
-	_         uint64 // map_ids
-	name      [16]byte
-	boundTo   uint32 // ifindex
-	gplCompat uint32
-}
-
-func sysBPF(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
-	r, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
-	runtime.KeepAlive(attr)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(r), nil
-}
-
-// progInfoOf reads what the kernel says of the program with an fd. It is a small
-// part of what ebpf.ProgramInfo has, which reads all instructions.
-func progInfoOf(fd int) (*progInfo, error) {
-	info := new(progInfo)
-	return info, objInfo(fd, unsafe.Pointer(info), unsafe.Sizeof(*info))
+// progInfoOf reads what the kernel says of the program with an fd.
+func progInfoOf(fd int) (*sysbpf.ProgInfo, error) {
+	info, err := sysbpf.ProgInfoOf(fd)
+	return info, os.NewSyscallError("bpf", err)
 }
 
 func objInfo(fd int, info unsafe.Pointer, size uintptr) error {
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	pin.Pin(info)
-	attr := struct {
-		fd, len uint32
-		info    uint64
-	}{uint32(fd), uint32(size), uint64(uintptr(info))}
-	_, err := sysBPF(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	return os.NewSyscallError("bpf", err)
+	return os.NewSyscallError("bpf", sysbpf.ObjInfo(fd, info, size))
 }
 
 // progInfoByID is progInfoOf for a program id.
 //
 // Returns an error matching fs.ErrNotExist if there is no such program.
-func progInfoByID(id uint32) (*progInfo, error) {
+func progInfoByID(id uint32) (*sysbpf.ProgInfo, error) {
 	attr := struct{ id, next, flags uint32 }{id: id}
-	fd, err := sysBPF(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	fd, err := sysbpf.Call(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if err != nil {
 		return nil, fmt.Errorf("open program %d: %w", id, os.NewSyscallError("bpf", err))
 	}
@@ -173,14 +127,14 @@ func linkInfoOf(fd int) (*linkInfo, error) {
 // linkUpdate puts a program into a link, in which old must be.
 func linkUpdate(fd, prog, old int) error {
 	attr := struct{ link, prog, flags, old uint32 }{uint32(fd), uint32(prog), unix.BPF_F_REPLACE, uint32(old)}
-	_, err := sysBPF(unix.BPF_LINK_UPDATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := sysbpf.Call(unix.BPF_LINK_UPDATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return os.NewSyscallError("bpf", err)
 }
 
 // linkDetach takes the program off, at once.
 func linkDetach(fd int) error {
 	attr := struct{ link uint32 }{uint32(fd)}
-	_, err := sysBPF(unix.BPF_LINK_DETACH, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := sysbpf.Call(unix.BPF_LINK_DETACH, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	step("detach link")
 	return os.NewSyscallError("bpf", err)
 }
@@ -192,7 +146,7 @@ func xdpLinks(ifindex, prog uint32) ([]uint32, error) {
 	attr := struct{ id, next, flags uint32 }{}
 	size := unsafe.Sizeof(attr)
 	for {
-		_, err := sysBPF(unix.BPF_LINK_GET_NEXT_ID, unsafe.Pointer(&attr), size)
+		_, err := sysbpf.Call(unix.BPF_LINK_GET_NEXT_ID, unsafe.Pointer(&attr), size)
 		if err == unix.ENOENT {
 			return ids, nil
 		}
@@ -200,7 +154,7 @@ func xdpLinks(ifindex, prog uint32) ([]uint32, error) {
 			return nil, fmt.Errorf("list BPF links: %w", os.NewSyscallError("bpf", err))
 		}
 		attr.id, attr.next = attr.next, 0
-		fd, err := sysBPF(unix.BPF_LINK_GET_FD_BY_ID, unsafe.Pointer(&attr), size)
+		fd, err := sysbpf.Call(unix.BPF_LINK_GET_FD_BY_ID, unsafe.Pointer(&attr), size)
 		if err != nil {
 			if err == unix.ENOENT || err == unix.EAGAIN {
 				continue // gone, or coming

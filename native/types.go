@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/sysbpf"
 )
 
 // pinTypes is a map without entries that keeps the BTF of the control types in
@@ -86,7 +87,7 @@ func (s *state) pinTypes() error {
 		btf: uint32(fd), btfKey: key, btfValue: value,
 	}
 	copy(attr.name[:], "xdpctl_types")
-	n, err := sysBPF(unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	n, err := sysbpf.Call(unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if err != nil {
 		return fmt.Errorf("keep the types: %w", os.NewSyscallError("bpf", err))
 	}
@@ -117,6 +118,6 @@ func loadBTF(b []byte) (int, error) {
 		size, logLen uint32
 		level, _     uint32
 	}{btf: uint64(uintptr(unsafe.Pointer(&b[0]))), size: uint32(len(b))}
-	fd, err := sysBPF(unix.BPF_BTF_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	fd, err := sysbpf.Call(unix.BPF_BTF_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return fd, os.NewSyscallError("bpf", err)
 }
