@@ -20,7 +20,7 @@ KERNEL  ?= $(KERNELS)
 TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo ./tests/shim
 # NATIVE are those that need no virtual machine, but are run there too.
 NATIVE   := ./tests/servers
-PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim)$$')
+PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim|testbed)$$')
 FUZZTIME ?= 3s
 TIMEOUT  ?= 20m
 ROUNDS   ?=

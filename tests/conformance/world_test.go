@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,6 +14,7 @@ import (
 
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 )
 
 // world is a network namespace with a control device, some netdevs, some
@@ -219,30 +218,15 @@ func entries[K, V any](w *world, t family.Table[K, V], filter *K) []family.Entry
 // takeVirtio moves a virtio_net device into the world until the test ends.
 func (w *world) takeVirtio() string {
 	w.Helper()
-	initial := testutil.InitialNetNS(w.T)
-	for _, l := range initial.Links() {
-		driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Name, "device/driver"))
-		if err != nil || filepath.Base(driver) != "virtio_net" {
-			continue
-		}
-		if err := initial.Move(l.Name, w.ns); err != nil {
-			w.Fatal(err)
-		}
-		w.Cleanup(func() { w.giveBack(l.Name, initial) })
-		w.ns.Up(l.Name)
-		return l.Name
-	}
-	w.Fatal("there is no virtio_net device: vmrun wants -nics 2")
-	return ""
+	dev := testbed.TakeVirtio(w.T, w.ns)[0]
+	w.Cleanup(func() { w.clear(dev) })
+	return dev
 }
 
-// giveBack clears a netdev of programs, which would stay with it, and moves it.
-func (w *world) giveBack(dev string, to *testutil.NetNS) {
+// clear takes programs off a netdev, which would move with it.
+func (w *world) clear(dev string) {
 	w.one().Prog().Delete(context.Background(), progKey(w.ns.Index(dev)))
 	for _, mode := range []uint32{unix.XDP_FLAGS_DRV_MODE, unix.XDP_FLAGS_SKB_MODE} {
 		w.ns.SetXDP(dev, -1, mode)
-	}
-	if err := w.ns.Move(dev, to); err != nil {
-		w.Errorf("give %s back: %v", dev, err)
 	}
 }

@@ -3,11 +3,8 @@
 package native
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -21,61 +18,21 @@ import (
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/loader"
 	"github.com/xdpctl/xdpctl-nl/native"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
-// bed redirects frames: those that leave the namespace away by s0 reach s1 in ns,
-// where a program redirects them to the netdev out; what that sends is counted on
-// far, in away. The stack sends by out as well.
+// bed is a path that frames are redirected on, from the namespace away through ns
+// and back.
 type bed struct {
 	*testing.T
-	ns, away *testutil.NetNS
-	c        *native.Control
-	out      int
-	sender   *traffic.Sender
-	marker   *traffic.Sender
-	counter  *traffic.Counter
-	ctx      context.Context
-	ask      traffic.Verdict // of frames that are to be sent on as redirected ones
-	arrived  uint64
-	marked   uint64
+	*testbed.Path
+	c *native.Control
 }
 
-// bedOptions say where frames go, and what address they carry.
-type bedOptions struct {
-	ns, away *testutil.NetNS
-	out, far string
-	dst      []byte
-}
-
-func newBed(t *testing.T, o bedOptions) *bed {
+func newBed(t *testing.T, o testbed.Options) *bed {
 	t.Helper()
-	b := &bed{T: t, ns: o.ns, away: o.away, c: newControl(t, o.ns), out: o.ns.Index(o.out), ask: traffic.Redirect}
-	_, s1 := o.away.AddVeth("s0", "s1", testutil.VethOptions{PeerNS: o.ns})
-	coll := loadVerdict(t, nil)
-	attachXDP(t, o.ns, s1, coll.Programs[bpf.VerdictProgram], link.XDPDriverMode)
-	var err error
-	o.ns.Do(func() { err = coll.Maps[bpf.VerdictPorts].Put(uint32(0), uint32(b.out)) })
-	b.must(err)
-	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	b.sender, err = traffic.NewSender(traffic.SenderOptions{NetNS: o.away.Path(), Dev: "s0", Dst: o.dst})
-	b.must(err)
-	t.Cleanup(func() { b.sender.Close() })
-	b.counter, err = traffic.NewCounter(traffic.CounterOptions{NetNS: o.away.Path(), Dev: o.far})
-	b.must(err)
-	t.Cleanup(func() { b.counter.Close() })
-	b.marker, err = traffic.NewSender(traffic.SenderOptions{
-		NetNS: o.ns.Path(), Dev: o.out, Dst: o.dst,
-		Taken: func() (uint64, error) {
-			counts, err := b.counter.Counts()
-			return counts[traffic.Pass], err
-		},
-	})
-	b.must(err)
-	t.Cleanup(func() { b.marker.Close() })
-	return b
+	return &bed{t, testbed.New(t, o), newControl(t, o.NS)}
 }
 
 func (b *bed) must(err error) {
@@ -103,41 +60,6 @@ func loadVerdict(t *testing.T, change func(*ebpf.CollectionSpec) error) *ebpf.Co
 	return coll
 }
 
-// attachXDP attaches a program with a link of the test's own.
-func attachXDP(t *testing.T, ns *testutil.NetNS, index int, p *ebpf.Program, mode link.XDPAttachFlags) link.Link {
-	t.Helper()
-	var l link.Link
-	var err error
-	ns.Do(func() {
-		l, err = link.AttachXDP(link.XDPOptions{Program: p, Interface: index, Flags: mode})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// frames sends some frames, all of which arrive, or none. A frame from the stack
-// of out comes after all that came before.
-func (b *bed) frames(what string, arrive bool) {
-	b.Helper()
-	const n = 200
-	if err := b.sender.Send(b.ctx, b.ask, n); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-	if arrive {
-		b.arrived += n
-	}
-	if err := b.marker.Send(b.ctx, traffic.Pass, 1); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-	b.marked++
-	if err := b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived, traffic.Pass: b.marked}); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-}
-
 func redirect(num, size uint32) *family.Attr {
 	v := &family.Attr{}
 	v.SetCommand(family.CommandSetupRedirect)
@@ -159,15 +81,15 @@ func setAttr(t *testing.T, c *native.Control, index int, v *family.Attr) error {
 	return c.Attr().Update(t.Context(), &family.AttrKey{Ifindex: uint32(index)}, v, family.UpdateAny)
 }
 
-func (b *bed) set(v *family.Attr) error { return setAttr(b.T, b.c, b.out, v) }
+func (b *bed) set(v *family.Attr) error { return setAttr(b.T, b.c, b.Out, v) }
 
 func (b *bed) reset() error {
-	return b.c.Attr().Delete(b.ctx, &family.AttrKey{Ifindex: uint32(b.out)})
+	return b.c.Attr().Delete(b.Ctx, &family.AttrKey{Ifindex: uint32(b.Out)})
 }
 
 func (b *bed) attr() (v family.Attr) {
 	b.Helper()
-	b.must(b.c.Attr().Lookup(b.ctx, &family.AttrKey{Ifindex: uint32(b.out)}, &v))
+	b.must(b.c.Attr().Lookup(b.Ctx, &family.AttrKey{Ifindex: uint32(b.Out)}, &v))
 	return v
 }
 
@@ -187,68 +109,40 @@ func TestRedirectVeth(t *testing.T) {
 	// far sends by two queues, and out must have as many to receive.
 	ns.Channels("out", 1)
 	away.Channels("far", 2)
-	b := newBed(t, bedOptions{ns: ns, away: away, out: "out", far: "far"})
+	b := newBed(t, testbed.Options{NS: ns, Away: away, Out: "out", Far: "far"})
 	b.rings("before", 0, 0)
-	b.frames("before", false)
+	b.Frames("before", false)
 	b.must(b.set(redirect(3, 100)))
-	b.frames("set up", true)
+	b.Frames("set up", true)
 	b.rings("set up", 3, 256)
 	b.must(b.set(redirect(1, 0)))
-	b.frames("set up again", true)
+	b.Frames("set up again", true)
 	b.must(b.set(redirect(0, 0)))
 	b.rings("undone", 0, 0)
-	b.frames("undone", false)
+	b.Frames("undone", false)
 	if got := away.GetChannels("far").RX; got != 2 {
 		t.Errorf("undone: far has %d RX queues, want 2", got)
 	}
 	b.must(b.set(redirect(1, 0)))
-	b.frames("set up after all", true)
+	b.Frames("set up after all", true)
 	b.must(b.reset())
-	b.frames("deleted", false)
-}
-
-// takeVirtio moves the two virtio_net devices into the namespaces, until the
-// test ends.
-func takeVirtio(t *testing.T, a, b *testutil.NetNS) (string, string) {
-	t.Helper()
-	initial := testutil.InitialNetNS(t)
-	var names []string
-	for _, l := range initial.Links() {
-		driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Name, "device/driver"))
-		if err == nil && filepath.Base(driver) == "virtio_net" {
-			names = append(names, l.Name)
-		}
-	}
-	if len(names) < 2 {
-		t.Fatal("there are no two virtio_net devices: vmrun wants -nics 2")
-	}
-	for i, ns := range []*testutil.NetNS{a, b} {
-		if err := initial.Move(names[i], ns); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := ns.Move(names[i], initial); err != nil {
-				t.Error(err)
-			}
-		})
-		ns.Up(names[i])
-	}
-	return names[0], names[1]
+	b.Frames("deleted", false)
 }
 
 // TestRedirectVirtio shows the same on a driver that needs a program.
 func TestRedirectVirtio(t *testing.T) {
 	ns, away := testutil.NewNetNS(t), testutil.NewNetNS(t)
-	out, far := takeVirtio(t, ns, away)
+	virtio := testbed.TakeVirtio(t, ns, away)
+	out, far := virtio[0], virtio[1]
 	mac, err := away.Link(far)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBed(t, bedOptions{ns: ns, away: away, out: out, far: far, dst: mac.Address})
+	b := newBed(t, testbed.Options{NS: ns, Away: away, Out: out, Far: far, Dst: mac.Address})
 	b.rings("before", 0, 0)
-	b.frames("before", false)
+	b.Frames("before", false)
 	b.must(b.set(redirect(1, 0)))
-	b.frames("set up", true)
+	b.Frames("set up", true)
 	v := b.attr()
 	if v.PlaceholderProgID == 0 || v.RingsNum == 0 || v.RingsSize == 0 {
 		t.Errorf("set up: %+v", v)
@@ -257,31 +151,31 @@ func TestRedirectVirtio(t *testing.T) {
 		t.Errorf("program %d is attached, and the placeholder is %d", got, v.PlaceholderProgID)
 	}
 	b.must(b.set(redirect(1, 0)))
-	b.frames("set up again", true)
+	b.Frames("set up again", true)
 
 	var prog family.Prog
 	prog.SetFD(uint32(testutil.NewXDP(t, "real", 2).FD))
-	key := &family.ProgKey{Ifindex: uint32(b.out), Queue: family.QueueAll}
-	b.must(b.c.Prog().Update(b.ctx, key, &prog, family.UpdateAny))
-	b.frames("with a real program", true)
+	key := &family.ProgKey{Ifindex: uint32(b.Out), Queue: family.QueueAll}
+	b.must(b.c.Prog().Update(b.Ctx, key, &prog, family.UpdateAny))
+	b.Frames("with a real program", true)
 	if v := b.attr(); v.Has(family.AttrAttrPlaceholderProgID) || v.RingsNum == 0 {
 		t.Errorf("with a real program: %+v", v)
 	}
-	b.must(b.c.Prog().Delete(b.ctx, key))
-	b.frames("the real program gone", true)
+	b.must(b.c.Prog().Delete(b.Ctx, key))
+	b.Frames("the real program gone", true)
 	if v := b.attr(); !v.Has(family.AttrAttrPlaceholderProgID) {
 		t.Errorf("the placeholder did not come back: %+v", v)
 	}
 	b.must(b.reset())
 	b.rings("undone", 0, 0)
-	b.frames("undone", false)
+	b.Frames("undone", false)
 	if got := ns.XDP(out); got.Attached != testutil.XDPAttachedNone {
 		t.Errorf("undone: %+v", got)
 	}
 
 	// A program of somebody else's keeps the placeholder out.
 	coll := loadVerdict(t, nil)
-	l := attachXDP(t, ns, b.out, coll.Programs[bpf.VerdictProgram], link.XDPDriverMode)
+	l := testbed.AttachXDP(t, ns, b.Out, coll.Programs[bpf.VerdictProgram], link.XDPDriverMode)
 	before := ns.GetChannels(out)
 	if err := b.set(redirect(1, 0)); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("beside a program of somebody else: %v", err)
@@ -292,7 +186,7 @@ func TestRedirectVirtio(t *testing.T) {
 	}
 	b.must(l.Close())
 	b.must(b.set(redirect(1, 256)))
-	b.frames("after it", true)
+	b.Frames("after it", true)
 	b.must(b.reset())
 }
 
@@ -300,17 +194,17 @@ func TestRedirectVirtio(t *testing.T) {
 func TestPorts(t *testing.T) {
 	ns, away := testutil.NewNetNS(t), testutil.NewNetNS(t)
 	ns.AddVeth("out", "far", testutil.VethOptions{PeerNS: away})
-	b := newBed(t, bedOptions{ns: ns, away: away, out: "out", far: "far"})
+	b := newBed(t, testbed.Options{NS: ns, Away: away, Out: "out", Far: "far"})
 	b.must(b.set(redirect(1, 0)))
 	bind := func(port uint32, dev string) {
 		t.Helper()
 		var v family.Port
 		v.SetIfindex(uint32(ns.Index(dev)))
-		b.must(b.c.Port().Update(b.ctx, &family.PortKey{Port: port}, &v, family.UpdateAny))
+		b.must(b.c.Port().Update(b.Ctx, &family.PortKey{Port: port}, &v, family.UpdateAny))
 	}
 	const in, to = uint32(traffic.Redirect), 9
 	bind(to, "out")
-	maps, err := loader.PortMaps(b.ctx, b.c)
+	maps, err := loader.PortMaps(b.Ctx, b.c)
 	b.must(err)
 	defer loader.ClosePortMaps(maps)
 	spec, err := bpf.LoadPort()
@@ -320,19 +214,19 @@ func TestPorts(t *testing.T) {
 	defer coll.Close()
 	ns.Del("s1")
 	_, s1 := away.AddVeth("s0", "s1", testutil.VethOptions{PeerNS: ns})
-	attachXDP(t, ns, s1, coll.Programs[bpf.PortProgram], link.XDPDriverMode)
-	b.must(b.sender.Close())
-	b.sender, err = traffic.NewSender(traffic.SenderOptions{NetNS: away.Path(), Dev: "s0"})
+	testbed.AttachXDP(t, ns, s1, coll.Programs[bpf.PortProgram], link.XDPDriverMode)
+	b.must(b.Sender.Close())
+	b.Sender, err = traffic.NewSender(traffic.SenderOptions{NetNS: away.Path(), Dev: "s0"})
 	b.must(err)
 	// A frame asks for a port, and arrives with the number of the one that it
 	// came in through.
-	b.ask = to
+	b.Ask = to
 	bind(in, "s1")
-	b.frames("bound", true)
-	b.must(b.c.Port().Delete(b.ctx, &family.PortKey{Port: to}))
-	b.frames("free", false)
+	b.Frames("bound", true)
+	b.must(b.c.Port().Delete(b.Ctx, &family.PortKey{Port: to}))
+	b.Frames("free", false)
 	bind(to, "out")
-	b.frames("bound again", true)
+	b.Frames("bound again", true)
 }
 
 // meterCase is where and how a program is metered.
@@ -383,7 +277,8 @@ func TestMeter(t *testing.T) {
 // TestMeterVirtio does so on a virtio_net device.
 func TestMeterVirtio(t *testing.T) {
 	ns, away := testutil.NewNetNS(t), testutil.NewNetNS(t)
-	in, far := takeVirtio(t, ns, away)
+	virtio := testbed.TakeVirtio(t, ns, away)
+	in, far := virtio[0], virtio[1]
 	mac, err := ns.Link(in)
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/native"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
@@ -130,30 +129,6 @@ func (y *yard) attach(p *ebpf.Program, mode family.Mode, devs ...string) {
 		}
 		y.Cleanup(func() { y.c.Prog().Delete(context.Background(), k) })
 	}
-}
-
-// takeVirtio moves a virtio_net device into the yard until the test ends.
-func (y *yard) takeVirtio() string {
-	y.Helper()
-	initial := testutil.InitialNetNS(y.T)
-	for _, l := range initial.Links() {
-		driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Name, "device/driver"))
-		if err != nil || filepath.Base(driver) != "virtio_net" {
-			continue
-		}
-		if err := initial.Move(l.Name, y.ns); err != nil {
-			y.Fatal(err)
-		}
-		y.Cleanup(func() {
-			if err := y.ns.Move(l.Name, initial); err != nil {
-				y.Errorf("give %s back: %v", l.Name, err)
-			}
-		})
-		y.ns.Up(l.Name)
-		return l.Name
-	}
-	y.Fatal("there is no virtio_net device: vmrun wants -nics 2")
-	return ""
 }
 
 func (y *yard) send(from, to string) {
@@ -282,7 +257,8 @@ func TestStatsLikeModule(t *testing.T) {
 	t.Run("virtio", func(t *testing.T) {
 		// Not back out of a virtio_net device: it would come round again.
 		y := newYard(t, "veth0")
-		from, to := y.takeVirtio(), y.takeVirtio()
+		virtio := testbed.TakeVirtio(y.T, y.ns, y.ns)
+		from, to := virtio[0], virtio[1]
 		y.dial()
 		y.attach(y.pass, family.ModeNative, "veth1")
 		y.attach(y.verdict, family.ModeNative, to)
@@ -294,7 +270,8 @@ func TestStatsLikeModule(t *testing.T) {
 // TestStatsVirtio has what a virtio_net device counts, without the module.
 func TestStatsVirtio(t *testing.T) {
 	y := newYard(t, "veth0")
-	from, to := y.takeVirtio(), y.takeVirtio()
+	virtio := testbed.TakeVirtio(y.T, y.ns, y.ns)
+	from, to := virtio[0], virtio[1]
 	y.attach(y.pass, family.ModeNative, "veth1")
 	y.attach(y.verdict, family.ModeNative, to)
 	before := y.stats(y.c, to)
@@ -330,7 +307,7 @@ func (y *yard) netdevCaps(dev string) (f family.XDPAct, md family.XDPRXMetadata)
 // what newer ones say of the same.
 func TestCaps(t *testing.T) {
 	y := newYard(t, "lo")
-	virtio := y.takeVirtio()
+	virtio := testbed.TakeVirtio(y.T, y.ns)[0]
 	y.ns.AddDummy("dummy0")
 	const (
 		basic = family.XDPActBasic | family.XDPActRedirect

@@ -14,6 +14,7 @@ import (
 
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
@@ -66,7 +67,7 @@ func TestNetdevMoves(t *testing.T) {
 	there := newWorld(t)
 	b := vethBed(t, w)
 	held := refs(t)
-	w.setAll(w.doors[0], b.out)
+	w.setAll(w.doors[0], b.Out)
 	w.must(w.ns.Move("out", there.ns))
 	there.ns.Up("out")
 	out := there.ns.Index("out")
@@ -76,7 +77,7 @@ func TestNetdevMoves(t *testing.T) {
 	}
 	there.must(there.del(there.doors[1], out))
 	there.rings("deleted", out, 0, 0)
-	if gro(t, b.away, "far") {
+	if gro(t, b.Away, "far") {
 		t.Error("GRO of the peer is still on")
 	}
 	if got := refs(t); got != held {
@@ -91,18 +92,18 @@ func TestRounds(t *testing.T) {
 	b := vethBed(t, w)
 	for i := range rounds(t, 200) {
 		c := w.doors[i%2]
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
-		b.arrived += 7
-		b.settle(fmt.Sprintf("set up, round %d", i))
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		w.must(b.Sender.Send(b.Ctx, traffic.Redirect, 7))
+		b.Arrived += 7
+		b.Settle(fmt.Sprintf("set up, round %d", i))
 		if i%3 == 0 {
-			w.must(w.del(c, b.out))
+			w.must(w.del(c, b.Out))
 		} else {
-			w.must(w.update(c, b.out, redirect(0, 0)))
+			w.must(w.update(c, b.Out, redirect(0, 0)))
 		}
-		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
+		w.must(b.Sender.Send(b.Ctx, traffic.Redirect, 7))
 	}
-	b.settle("undone")
+	b.Settle("undone")
 }
 
 // flood sends redirected frames until the test ends, however many arrive.
@@ -112,7 +113,7 @@ func flood(t *testing.T, b *bed) (stop func()) {
 	done := make(chan error, 1)
 	go func() {
 		for !ended.Load() {
-			if err := b.sender.Send(b.ctx, traffic.Redirect, 64); err != nil {
+			if err := b.Sender.Send(b.Ctx, traffic.Redirect, 64); err != nil {
 				done <- err
 				return
 			}
@@ -145,7 +146,7 @@ func TestRoundsFlood(t *testing.T) {
 					if j%5 == 4 && hasMetadata() {
 						v = metadata(uint32(j % 2))
 					}
-					if err := w.update(c, b.out, v); err != nil {
+					if err := w.update(c, b.Out, v); err != nil {
 						return err
 					}
 				}
@@ -157,10 +158,10 @@ func TestRoundsFlood(t *testing.T) {
 		w.must(<-done)
 	}
 	stop()
-	w.must(w.del(w.doors[0], b.out))
-	w.rings("deleted", b.out, 0, 0)
-	w.users("deleted", b.out, 0)
-	if gro(t, b.away, "far") {
+	w.must(w.del(w.doors[0], b.Out))
+	w.rings("deleted", b.Out, 0, 0)
+	w.users("deleted", b.Out, 0)
+	if gro(t, b.Away, "far") {
 		t.Error("GRO of the peer is still on")
 	}
 	if got := refs(t); got != held {
@@ -172,17 +173,18 @@ func TestRoundsFlood(t *testing.T) {
 func TestRoundsVirtio(t *testing.T) {
 	w := newWorld(t)
 	away := testutil.NewNetNS(t)
-	out, far := takeVirtio(t, w.ns, away)
+	virtio := testbed.TakeVirtio(t, w.ns, away)
+	out, far := virtio[0], virtio[1]
 	mac, err := away.Link(far)
 	w.must(err)
-	b := newBed(t, w, bedOptions{away: away, out: out, far: far, dst: mac.Address})
+	b := newBed(t, w, testbed.Options{Away: away, Out: out, Far: far, Dst: mac.Address})
 	for i := range rounds(t, 60) {
 		c := w.doors[i%2]
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		w.must(b.sender.Send(b.ctx, traffic.Redirect, 7))
-		b.arrived += 7
-		b.settle(fmt.Sprintf("set up, round %d", i))
-		w.must(w.update(c, b.out, redirect(0, 0)))
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		w.must(b.Sender.Send(b.Ctx, traffic.Redirect, 7))
+		b.Arrived += 7
+		b.Settle(fmt.Sprintf("set up, round %d", i))
+		w.must(w.update(c, b.Out, redirect(0, 0)))
 	}
 }
 

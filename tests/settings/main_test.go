@@ -5,26 +5,21 @@
 package settings
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/ctlmap"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
-	"github.com/xdpctl/xdpctl-nl/tests/traffic"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 )
 
 func TestMain(m *testing.M) {
@@ -186,126 +181,15 @@ func refs(t *testing.T) int {
 	return n
 }
 
-// attachXDP attaches a program in native mode, with a link of the test's own.
-func attachXDP(t *testing.T, ns *testutil.NetNS, index int, p *ebpf.Program) link.Link {
-	t.Helper()
-	var l link.Link
-	var err error
-	ns.Do(func() {
-		l, err = link.AttachXDP(link.XDPOptions{Program: p, Interface: index, Flags: link.XDPDriverMode})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// bed redirects frames: those that leave the world's peer namespace by s0 reach
-// s1 in the world, where a program redirects them to the netdev out; what that
-// sends is counted on far, in the peer namespace. The stack sends by out as well.
+// bed is a path that frames are redirected on, from a namespace away through the
+// world and back.
 type bed struct {
 	*world
-	away    *testutil.NetNS
-	out     int
-	sender  *traffic.Sender
-	marker  *traffic.Sender
-	counter *traffic.Counter
-	ctx     context.Context
-	arrived uint64
-	marked  uint64
+	*testbed.Path
 }
 
-// bedOptions say where frames go, and what address they carry.
-type bedOptions struct {
-	away     *testutil.NetNS
-	out, far string
-	dst      []byte
-}
-
-func newBed(t *testing.T, w *world, o bedOptions) *bed {
+func newBed(t *testing.T, w *world, o testbed.Options) *bed {
 	t.Helper()
-	b := &bed{world: w, away: o.away, out: w.ns.Index(o.out)}
-	_, s1 := o.away.AddVeth("s0", "s1", testutil.VethOptions{PeerNS: w.ns})
-	s, err := bpf.OpenAndLoadVerdict(nil)
-	w.must(err)
-	t.Cleanup(func() { s.Close() })
-	attachXDP(t, w.ns, s1, s.Programs.Verdict.Prog)
-	w.ns.Do(func() { err = s.Maps.VerdictPorts.Put(0, uint32(b.out)) })
-	w.must(err)
-
-	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	b.sender, err = traffic.NewSender(traffic.SenderOptions{NetNS: o.away.Path(), Dev: "s0", Dst: o.dst})
-	w.must(err)
-	t.Cleanup(func() { b.sender.Close() })
-	b.counter, err = traffic.NewCounter(traffic.CounterOptions{NetNS: o.away.Path(), Dev: o.far})
-	w.must(err)
-	t.Cleanup(func() { b.counter.Close() })
-	b.marker, err = traffic.NewSender(traffic.SenderOptions{
-		NetNS: w.ns.Path(), Dev: o.out, Dst: o.dst,
-		Taken: func() (uint64, error) {
-			counts, err := b.counter.Counts()
-			return counts[traffic.Pass], err
-		},
-	})
-	w.must(err)
-	t.Cleanup(func() { b.marker.Close() })
-	return b
-}
-
-// settle checks that what should have arrived has, and no more. A frame from the
-// stack of out comes after all that came before.
-func (b *bed) settle(what string) {
-	b.Helper()
-	if err := b.marker.Send(b.ctx, traffic.Pass, 1); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-	b.marked++
-	if err := b.counter.Wait(b.ctx, traffic.Counts{traffic.Redirect: b.arrived, traffic.Pass: b.marked}); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-}
-
-// frames sends some frames, all of which arrive, or none.
-func (b *bed) frames(what string, arrive bool) {
-	b.Helper()
-	const n = 200
-	if err := b.sender.Send(b.ctx, traffic.Redirect, n); err != nil {
-		b.Fatalf("%s: %v", what, err)
-	}
-	if arrive {
-		b.arrived += n
-	}
-	b.settle(what)
-}
-
-// takeVirtio moves the two virtio_net devices into the namespaces, until the
-// test ends.
-func takeVirtio(t *testing.T, a, b *testutil.NetNS) (string, string) {
-	t.Helper()
-	initial := testutil.InitialNetNS(t)
-	var names []string
-	for _, l := range initial.Links() {
-		driver, err := os.Readlink(filepath.Join("/sys/class/net", l.Name, "device/driver"))
-		if err == nil && filepath.Base(driver) == "virtio_net" {
-			names = append(names, l.Name)
-		}
-	}
-	if len(names) < 2 {
-		t.Fatal("there are no two virtio_net devices: vmrun wants -nics 2")
-	}
-	for i, ns := range []*testutil.NetNS{a, b} {
-		if err := initial.Move(names[i], ns); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := ns.Move(names[i], initial); err != nil {
-				t.Error(err)
-			}
-		})
-		ns.Up(names[i])
-	}
-	return names[0], names[1]
+	o.NS = w.ns
+	return &bed{w, testbed.New(t, o)}
 }

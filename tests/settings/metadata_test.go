@@ -16,6 +16,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
 	"github.com/xdpctl/xdpctl-nl/rxmeta"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 	"github.com/xdpctl/xdpctl-nl/tests/traffic"
 )
 
@@ -186,7 +187,7 @@ func readMetadata(t *testing.T, w *world, c family.Control, tag tag) {
 	w.must(err)
 	s := newXSK(t, w.ns, rx)
 	w.must(md.Maps.MetadataSockets.Put(0, uint32(s.fd)))
-	attachXDP(t, w.ns, rx, md.Programs.Metadata.Prog)
+	testbed.AttachXDP(t, w.ns, rx, md.Programs.Metadata.Prog, link.XDPDriverMode)
 
 	tagger(t, away, tx, tag)
 	sender, err := traffic.NewSender(traffic.SenderOptions{NetNS: away.Path(), Dev: "s0"})

@@ -5,6 +5,7 @@ package settings
 import (
 	"testing"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/google/go-cmp/cmp"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ import (
 	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 )
 
 // redirectOnly leaves what SETUP_REDIRECT says.
@@ -44,7 +46,7 @@ func vethBed(t *testing.T, w *world) *bed {
 	t.Helper()
 	away := testutil.NewNetNS(t)
 	w.ns.AddVeth("out", "far", testutil.VethOptions{PeerNS: away})
-	return newBed(t, w, bedOptions{away: away, out: "out", far: "far"})
+	return newBed(t, w, testbed.Options{Away: away, Out: "out", Far: "far"})
 }
 
 // TestVeth shows that frames arrive on the peer of a veth with SETUP_REDIRECT,
@@ -53,46 +55,46 @@ func TestVeth(t *testing.T) {
 	eachDoor(t, func(t *testing.T, w *world, c family.Control) {
 		b := vethBed(t, w)
 		held := refs(t)
-		w.rings("before", b.out, 0, 0)
-		b.frames("before", false)
+		w.rings("before", b.Out, 0, 0)
+		b.Frames("before", false)
 
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		b.frames("set up", true)
-		w.rings("set up", b.out, 1, 256)
-		if !gro(t, b.away, "far") {
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		b.Frames("set up", true)
+		w.rings("set up", b.Out, 1, 256)
+		if !gro(t, b.Away, "far") {
 			t.Error("GRO of the peer is off")
 		}
 		if got := refs(t); got != held+1 {
 			t.Errorf("the setting holds %d references to the module, want 1", got-held)
 		}
-		w.must(w.update(c, b.out, redirect(1, 256)))
-		b.frames("set up again", true)
+		w.must(w.update(c, b.Out, redirect(1, 256)))
+		b.Frames("set up again", true)
 		if got := refs(t); got != held+1 {
 			t.Errorf("set up again: %d references to the module, want 1", got-held)
 		}
 
-		run(t, b.away, "ethtool", "-K", "far", "gro", "off")
-		w.rings("GRO turned off by somebody else", b.out, 0, 0)
-		b.frames("GRO turned off by somebody else", false)
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		b.frames("set up anew", true)
+		run(t, b.Away, "ethtool", "-K", "far", "gro", "off")
+		w.rings("GRO turned off by somebody else", b.Out, 0, 0)
+		b.Frames("GRO turned off by somebody else", false)
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		b.Frames("set up anew", true)
 
-		w.must(w.update(c, b.out, redirect(0, 0)))
-		w.rings("undone", b.out, 0, 0)
-		b.frames("undone", false)
-		if gro(t, b.away, "far") {
+		w.must(w.update(c, b.Out, redirect(0, 0)))
+		w.rings("undone", b.Out, 0, 0)
+		b.Frames("undone", false)
+		if gro(t, b.Away, "far") {
 			t.Error("GRO of the peer is still on")
 		}
 		if got := refs(t); got != held {
 			t.Errorf("undone: %d references to the module are left", got-held)
 		}
-		w.must(w.update(c, b.out, redirect(0, 0)))
+		w.must(w.update(c, b.Out, redirect(0, 0)))
 
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		b.frames("set up after all", true)
-		w.must(w.del(c, b.out))
-		b.frames("deleted", false)
-		w.must(w.del(c, b.out))
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		b.Frames("set up after all", true)
+		w.must(w.del(c, b.Out))
+		b.Frames("deleted", false)
+		w.must(w.del(c, b.Out))
 	})
 }
 
@@ -100,14 +102,14 @@ func TestVeth(t *testing.T) {
 func TestVethGRO(t *testing.T) {
 	w := newWorld(t)
 	b := vethBed(t, w)
-	run(t, b.away, "ethtool", "-K", "far", "gro", "on")
-	b.frames("able by itself", true)
-	w.rings("able by itself", b.out, 0, 0)
+	run(t, b.Away, "ethtool", "-K", "far", "gro", "on")
+	b.Frames("able by itself", true)
+	w.rings("able by itself", b.Out, 0, 0)
 	for _, c := range w.doors {
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		w.rings("set up", b.out, 1, 256)
-		w.must(w.update(c, b.out, redirect(0, 0)))
-		b.frames("undone", true)
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		w.rings("set up", b.Out, 1, 256)
+		w.must(w.update(c, b.Out, redirect(0, 0)))
+		b.Frames("undone", true)
 	}
 }
 
@@ -120,7 +122,7 @@ func TestVethRings(t *testing.T) {
 		// far sends by two queues, and out must have as many to receive.
 		w.ns.Channels("out", 1)
 		away.Channels("far", 2)
-		b := newBed(t, w, bedOptions{away: away, out: "out", far: "far"})
+		b := newBed(t, w, testbed.Options{Away: away, Out: "out", Far: "far"})
 		rx := func(what string, ns *testutil.NetNS, dev string, want uint32) {
 			t.Helper()
 			if got := ns.GetChannels(dev).RX; got != want {
@@ -128,31 +130,31 @@ func TestVethRings(t *testing.T) {
 			}
 		}
 
-		b.frames("before", false)
-		w.must(w.update(c, b.out, redirect(3, 100)))
-		w.rings("set up", b.out, 3, 256)
+		b.Frames("before", false)
+		w.must(w.update(c, b.Out, redirect(3, 100)))
+		w.rings("set up", b.Out, 3, 256)
 		rx("set up", away, "far", 3)
 		rx("set up", w.ns, "out", 2)
-		b.frames("set up", true)
-		w.must(w.update(c, b.out, redirect(2, 0)))
-		w.rings("fewer will do", b.out, 3, 256)
-		w.must(w.update(c, b.out, redirect(4, 0)))
-		w.rings("more", b.out, 4, 256)
-		b.frames("more", true)
-		if got := errno(t, w.update(c, b.out, redirect(5, 0))); got == 0 {
+		b.Frames("set up", true)
+		w.must(w.update(c, b.Out, redirect(2, 0)))
+		w.rings("fewer will do", b.Out, 3, 256)
+		w.must(w.update(c, b.Out, redirect(4, 0)))
+		w.rings("more", b.Out, 4, 256)
+		b.Frames("more", true)
+		if got := errno(t, w.update(c, b.Out, redirect(5, 0))); got == 0 {
 			t.Error("5 rings of 4 were given")
 		}
-		w.rings("more than there can be", b.out, 4, 256)
-		b.frames("more than there can be", true)
-		w.must(w.update(c, b.out, redirect(0, 0)))
+		w.rings("more than there can be", b.Out, 4, 256)
+		b.Frames("more than there can be", true)
+		w.must(w.update(c, b.Out, redirect(0, 0)))
 		rx("undone", away, "far", 2)
 		rx("undone", w.ns, "out", 1)
-		b.frames("undone", false)
+		b.Frames("undone", false)
 
 		// What somebody else has changed since stays.
-		w.must(w.update(c, b.out, redirect(3, 0)))
+		w.must(w.update(c, b.Out, redirect(3, 0)))
 		away.Channels("far", 4)
-		w.must(w.del(c, b.out))
+		w.must(w.del(c, b.Out))
 		rx("changed by somebody else", away, "far", 4)
 	})
 }
@@ -161,44 +163,45 @@ func TestVethRings(t *testing.T) {
 func TestVirtio(t *testing.T) {
 	eachDoor(t, func(t *testing.T, w *world, c family.Control) {
 		away := testutil.NewNetNS(t)
-		out, far := takeVirtio(t, w.ns, away)
+		virtio := testbed.TakeVirtio(t, w.ns, away)
+		out, far := virtio[0], virtio[1]
 		mac, err := away.Link(far)
 		w.must(err)
-		b := newBed(t, w, bedOptions{away: away, out: out, far: far, dst: mac.Address})
+		b := newBed(t, w, testbed.Options{Away: away, Out: out, Far: far, Dst: mac.Address})
 		held := refs(t)
 
-		w.rings("before", b.out, 0, 0)
-		b.frames("before", false)
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		b.frames("set up", true)
-		v := w.attr(b.out)
+		w.rings("before", b.Out, 0, 0)
+		b.Frames("before", false)
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		b.Frames("set up", true)
+		v := w.attr(b.Out)
 		if v.PlaceholderProgID == 0 || v.RingsNum == 0 || v.RingsSize == 0 {
 			t.Errorf("set up: %+v", v)
 		}
 		if got := w.ns.XDP(out).ProgID; got != v.PlaceholderProgID {
 			t.Errorf("program %d is attached, and the placeholder is %d", got, v.PlaceholderProgID)
 		}
-		w.must(w.update(c, b.out, redirect(1, 0)))
-		b.frames("set up again", true)
+		w.must(w.update(c, b.Out, redirect(1, 0)))
+		b.Frames("set up again", true)
 
 		p := testutil.NewXDP(t, "real", 2)
 		var prog family.Prog
 		prog.SetFD(uint32(p.FD))
-		key := &family.ProgKey{Ifindex: uint32(b.out), Queue: family.QueueAll}
+		key := &family.ProgKey{Ifindex: uint32(b.Out), Queue: family.QueueAll}
 		w.must(c.Prog().Update(t.Context(), key, &prog, family.UpdateAny))
-		b.frames("with a real program", true)
-		if v := w.attr(b.out); v.Has(family.AttrAttrPlaceholderProgID) || v.RingsNum == 0 {
+		b.Frames("with a real program", true)
+		if v := w.attr(b.Out); v.Has(family.AttrAttrPlaceholderProgID) || v.RingsNum == 0 {
 			t.Errorf("with a real program: %+v", v)
 		}
 		w.must(c.Prog().Delete(t.Context(), key))
-		b.frames("the real program gone", true)
-		if v := w.attr(b.out); !v.Has(family.AttrAttrPlaceholderProgID) {
+		b.Frames("the real program gone", true)
+		if v := w.attr(b.Out); !v.Has(family.AttrAttrPlaceholderProgID) {
 			t.Errorf("the placeholder did not come back: %+v", v)
 		}
 
-		w.must(w.update(c, b.out, redirect(0, 0)))
-		w.rings("undone", b.out, 0, 0)
-		b.frames("undone", false)
+		w.must(w.update(c, b.Out, redirect(0, 0)))
+		w.rings("undone", b.Out, 0, 0)
+		b.Frames("undone", false)
 		if got := w.ns.XDP(out); got.Attached != testutil.XDPAttachedNone {
 			t.Errorf("undone: %+v", got)
 		}
@@ -214,18 +217,18 @@ func foreign(t *testing.T, w *world, c family.Control, b *bed, out string) {
 	s, err := bpf.OpenAndLoadPass(nil)
 	w.must(err)
 	defer s.Close()
-	l := attachXDP(t, w.ns, b.out, s.Programs.Pass.Prog)
+	l := testbed.AttachXDP(t, w.ns, b.Out, s.Programs.Pass.Prog, link.XDPDriverMode)
 	before := w.ns.GetChannels(out)
-	if got := errno(t, w.update(c, b.out, redirect(1, 0))); got != unix.EBUSY {
+	if got := errno(t, w.update(c, b.Out, redirect(1, 0))); got != unix.EBUSY {
 		t.Errorf("beside a program of somebody else: %v", got)
 	}
-	w.rings("refused", b.out, 0, 0)
+	w.rings("refused", b.Out, 0, 0)
 	if got := w.ns.GetChannels(out); got != before {
 		t.Errorf("refused: %+v, before %+v", got, before)
 	}
 	w.must(l.Close())
-	w.must(w.update(c, b.out, redirect(1, 0)))
-	b.frames("after it", true)
-	w.must(w.del(c, b.out))
-	b.frames("deleted", false)
+	w.must(w.update(c, b.Out, redirect(1, 0)))
+	b.Frames("after it", true)
+	w.must(w.del(c, b.Out))
+	b.Frames("deleted", false)
 }

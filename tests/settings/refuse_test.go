@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpctl/xdpctl-nl/family"
 	"github.com/xdpctl/xdpctl-nl/internal/testutil"
+	"github.com/xdpctl/xdpctl-nl/tests/testbed"
 )
 
 // TestRefused holds both doors to the same refusals.
@@ -90,7 +91,8 @@ func TestRefused(t *testing.T) {
 func TestVirtioRefused(t *testing.T) {
 	eachDoor(t, func(t *testing.T, w *world, c family.Control) {
 		away := testutil.NewNetNS(t)
-		dev, _ := takeVirtio(t, w.ns, away)
+		virtio := testbed.TakeVirtio(t, w.ns, away)
+		dev, _ := virtio[0], virtio[1]
 		index := w.ns.Index(dev)
 		n := w.ns.GetChannels(dev).MaxCombined
 		w.refused("rings too many", c, index, redirect(n+1, 0), unix.EOPNOTSUPP,
