@@ -361,6 +361,48 @@ func TestSetVariable(t *testing.T) {
 	}
 }
 
+// TestVariable reads what was set, and sets what was read.
+func TestVariable(t *testing.T) {
+	for _, tt := range []struct {
+		name, set string
+		want      any
+	}{
+		{"verdict", "", uint64(2)},
+		{"verdict", "4294967295", uint64(1<<32 - 1)},
+		{"mode", "", "MODE_OFF"},
+		{"mode", "7", "MODE_ON"},
+		{"mode", "3", uint64(3)},
+		{"level", "", int64(-1)},
+		{"level", "-32768", int64(-32768)},
+		{"loud", "", false},
+		{"loud", "true", true},
+		{"label", "", "none"},
+		{"label", "0x0078000000000000", "0x0078000000000000"},
+		{"label", "0x3078000000000000", "0x3078000000000000"},
+		{"label", "0x0000000000000000", ""},
+		{"label", "0x4142434445464748", "0x4142434445464748"},
+		{"origin", "0x0100000002000000", "0x0100000002000000"},
+	} {
+		s := mustOpen(t, "object")
+		if tt.set != "" {
+			if err := s.SetVariable(tt.name, tt.set); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := s.Variable(tt.name)
+		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
+			t.Errorf("%s %s: error %v, -want +got:\n%s", tt.name, tt.set, err, diff)
+		}
+		before := bytes.Clone(s.Collection.Variables[tt.name].Value)
+		if err := s.SetVariable(tt.name, fmt.Sprint(got)); err != nil || !bytes.Equal(before, s.Collection.Variables[tt.name].Value) {
+			t.Errorf("%s %v set again: %x, before %x, error %v", tt.name, got, s.Collection.Variables[tt.name].Value, before, err)
+		}
+	}
+	if _, err := mustOpen(t, "object").Variable("nothing"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // FuzzOpen reads what is no object, or a damaged one.
 func FuzzOpen(f *testing.F) {
 	for _, name := range []string{"legacy_nested", "legacy_tail", "legacy_size16", "object"} {

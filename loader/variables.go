@@ -3,6 +3,8 @@
 package loader
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 )
 
 // SetVariable gives a global variable a value that is written as text: a number, a
@@ -35,15 +38,89 @@ func (s *Spec) SetVariable(name, text string) error {
 	return nil
 }
 
-// byteOrder is what encode needs of one.
-type byteOrder interface {
-	PutUint16([]byte, uint16)
-	PutUint32([]byte, uint32)
-	PutUint64([]byte, uint64)
+// Variable returns the value of a global variable as [Spec.SetVariable] takes it:
+// a bool, an int64 or a uint64, the name of an enum's value, the text of a char
+// array, or 0x and the bytes of anything else.
+//
+// Returns an error matching [os.ErrNotExist] if there is none of that name.
+func (s *Spec) Variable(name string) (any, error) {
+	v := s.Collection.Variables[name]
+	if v == nil {
+		return nil, fmt.Errorf("variable %q: %w", name, os.ErrNotExist)
+	}
+	var typ btf.Type
+	if v.Type != nil {
+		typ = btf.UnderlyingType(v.Type.Type)
+	}
+	return decode(typ, v.Value, s.Collection.ByteOrder), nil
+}
+
+// decode is the inverse of encode.
+func decode(typ btf.Type, b []byte, bo binary.ByteOrder) any {
+	switch t := typ.(type) {
+	case *btf.Int:
+		if v, ok := decodeInt(t.Encoding, b, bo); ok {
+			return v
+		}
+	case *btf.Enum:
+		n, ok := getInt(b, bo)
+		for _, v := range t.Values {
+			if ok && v.Value&(1<<(8*len(b))-1) == n {
+				return v.Name
+			}
+		}
+		if ok && t.Signed {
+			return signed(n, len(b))
+		}
+		if ok {
+			return n
+		}
+	case *btf.Array:
+		text := unix.ByteSliceToString(b)
+		i, ok := btf.UnderlyingType(t.Type).(*btf.Int)
+		rest := bytes.Trim(b[len(text):], "\x00")
+		if ok && i.Name == "char" && len(rest) == 0 && len(text) < len(b) && strconv.Quote(text) == `"`+text+`"` && !strings.HasPrefix(text, "0x") {
+			return text
+		}
+	}
+	return fmt.Sprintf("0x%x", b)
+}
+
+func decodeInt(enc btf.IntEncoding, b []byte, bo binary.ByteOrder) (any, bool) {
+	n, ok := getInt(b, bo)
+	switch {
+	case !ok:
+		return nil, false
+	case enc == btf.Bool && n <= 1:
+		return n == 1, true
+	case enc == btf.Signed || enc == btf.Char:
+		return signed(n, len(b)), true
+	}
+	return n, enc != btf.Bool
+}
+
+// signed is a number of size bytes that can be negative.
+func signed(n uint64, size int) int64 {
+	shift := 64 - 8*size
+	return int64(n<<shift) >> shift
+}
+
+func getInt(b []byte, bo binary.ByteOrder) (uint64, bool) {
+	switch len(b) {
+	case 1:
+		return uint64(b[0]), true
+	case 2:
+		return uint64(bo.Uint16(b)), true
+	case 4:
+		return uint64(bo.Uint32(b)), true
+	case 8:
+		return bo.Uint64(b), true
+	}
+	return 0, false
 }
 
 // encode makes the bytes of a value.
-func encode(typ btf.Type, size int, text string, bo byteOrder) ([]byte, error) {
+func encode(typ btf.Type, size int, text string, bo binary.ByteOrder) ([]byte, error) {
 	switch t := typ.(type) {
 	case *btf.Int:
 		return encodeInt(size, t.Encoding, text, bo)
@@ -75,7 +152,7 @@ func encode(typ btf.Type, size int, text string, bo byteOrder) ([]byte, error) {
 }
 
 // encodeInt makes the bytes of a number.
-func encodeInt(size int, enc btf.IntEncoding, text string, bo byteOrder) ([]byte, error) {
+func encodeInt(size int, enc btf.IntEncoding, text string, bo binary.ByteOrder) ([]byte, error) {
 	bits := 8 * size
 	var n uint64
 	var err error
@@ -101,7 +178,7 @@ func encodeInt(size int, enc btf.IntEncoding, text string, bo byteOrder) ([]byte
 	return putInt(size, n, bo)
 }
 
-func putInt(size int, n uint64, bo byteOrder) ([]byte, error) {
+func putInt(size int, n uint64, bo binary.ByteOrder) ([]byte, error) {
 	b := make([]byte, size)
 	switch size {
 	case 1:

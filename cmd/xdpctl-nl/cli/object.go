@@ -233,8 +233,8 @@ func (a *app) showVariables(s *loader.Spec) shown {
 	out := shown{json: []ordered{}}
 	for _, name := range slices.Sorted(maps.Keys(s.Collection.Variables)) {
 		v := s.Collection.Variables[name]
-		value := fmt.Sprintf("0x%x", v.Value)
-		out.text = append(out.text, fmt.Sprintf("variable %s: section %s size %d value %s", name, v.SectionName, v.Size(), value))
+		value, _ := s.Variable(name) // it is there
+		out.text = append(out.text, fmt.Sprintf("variable %s: section %s size %d value %v", name, v.SectionName, v.Size(), value))
 		out.json = append(out.json, ordered{{"name", name}, {"section", v.SectionName}, {"size", v.Size()}, {"value", value}})
 	}
 	return out
