@@ -21,6 +21,9 @@ import (
 // is known and nothing may be skipped. Vmrun says so.
 func InVM() bool { return os.Getenv("VMRUN") == "1" || os.Getenv("XDPCTL_VM") == "1" }
 
+// DebugKernel reports whether this is the slow kernel that checks everything.
+func DebugKernel() bool { return os.Getenv("VMRUN_DEBUG") != "" }
+
 // Release is the running kernel's release, as uname -r prints it.
 func Release() string {
 	var u unix.Utsname

@@ -60,7 +60,7 @@ func rounds(t *testing.T, n int) int {
 		}
 		return n
 	}
-	if os.Getenv("VMRUN_DEBUG") != "" {
+	if testutil.DebugKernel() {
 		return max(1, n/10) // everything is slow there
 	}
 	return n

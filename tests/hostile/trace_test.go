@@ -20,7 +20,7 @@ import (
 func TestTrace(t *testing.T) {
 	w := newWorld(t)
 	out := w.run("trace", 1)
-	if !strings.Contains(out, "seccomp: refused") && os.Getenv("VMRUN_DEBUG") == "" {
+	if !strings.Contains(out, "seccomp: refused") && !testutil.DebugKernel() {
 		t.Errorf("this kernel has no seccomp: %q", out)
 	}
 	w.settle()

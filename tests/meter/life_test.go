@@ -20,7 +20,7 @@ import (
 
 // slower is by how much the debug kernel is.
 func slower() int {
-	if os.Getenv("VMRUN_DEBUG") != "" {
+	if testutil.DebugKernel() {
 		return 10
 	}
 	return 1

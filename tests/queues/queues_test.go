@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -317,7 +316,7 @@ func TestNoGap(t *testing.T) {
 	b.must(b.set(all, dev, family.UpdateAny))
 
 	frames := 20000
-	if os.Getenv("VMRUN_DEBUG") != "" {
+	if testutil.DebugKernel() {
 		frames /= 10 // slower by as much
 	}
 	var stop atomic.Bool

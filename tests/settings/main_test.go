@@ -35,7 +35,7 @@ const deferred = 20 * time.Second
 
 // slower is by how much the debug kernel is.
 func slower() int {
-	if os.Getenv("VMRUN_DEBUG") != "" {
+	if testutil.DebugKernel() {
 		return 10
 	}
 	return 1

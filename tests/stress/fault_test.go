@@ -32,7 +32,7 @@ const faultDir = "/sys/kernel/debug/"
 func enableFaults(t *testing.T) bool {
 	t.Helper()
 	if _, err := os.Stat(faultDir + "failslab"); errors.Is(err, os.ErrNotExist) {
-		if debugKernel() {
+		if testutil.DebugKernel() {
 			t.Fatal("the debug kernel has no failslab")
 		}
 		t.Log("this kernel cannot make allocations fail")

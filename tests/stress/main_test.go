@@ -63,14 +63,11 @@ func stageModule() error {
 		return fmt.Errorf("strip module: %w: %s", err, out)
 	}
 	// The BTF of these stays, like the modules themselves.
-	if out, err := exec.Command("modprobe", "-a", "veth", "dummy").CombinedOutput(); err != nil && !debugKernel() {
+	if out, err := exec.Command("modprobe", "-a", "veth", "dummy").CombinedOutput(); err != nil && !testutil.DebugKernel() {
 		return fmt.Errorf("load modules of netdevs: %w: %s", err, out)
 	}
 	return os.Setenv("XDPCTL_KO", f.Name())
 }
-
-// debugKernel reports whether this is the slow kernel that checks everything.
-func debugKernel() bool { return os.Getenv("VMRUN_DEBUG") != "" }
 
 // rounds is how often to run a race that is run n times by default, on the
 // debug kernel a third of that.
@@ -83,7 +80,7 @@ func rounds(t *testing.T, n int) int {
 		}
 		return n
 	}
-	if debugKernel() {
+	if testutil.DebugKernel() {
 		return (n + 2) / 3
 	}
 	return n

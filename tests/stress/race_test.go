@@ -186,7 +186,7 @@ func pause(d time.Duration) {
 // window is a pause in which others are to get something done, for which they
 // need longer on the debug kernel.
 func window(d time.Duration) {
-	if debugKernel() {
+	if testutil.DebugKernel() {
 		d *= 10
 	}
 	pause(d)

@@ -211,7 +211,7 @@ func TestLookupContended(t *testing.T) {
 		c.loop(nil, contend(testutil.NewNetNS(t), "busy0"))
 		c.run(w.ns, func() error { return l.run(c) })
 		netdevs := 40
-		if debugKernel() {
+		if testutil.DebugKernel() {
 			netdevs = 10
 		}
 		c.times((rounds(t, 60)+9)/10, func(i int) {

@@ -69,16 +69,13 @@ func (l *lab) stats() []object {
 	return out
 }
 
-// debugKernel reports whether this is the slow kernel that checks everything.
-func debugKernel() bool { return os.Getenv("VMRUN_DEBUG") != "" }
-
 // ynl runs the YNL command line with our spec, whose schema it checks. That is
 // a minute of Python on the debug kernel and has nothing to do with the kernel,
 // so there it is left out.
 func (l *lab) ynl(args ...string) *result {
 	l.Helper()
 	schema := []string{"--schema", source(l.T, "Documentation", "netlink", "genetlink.yaml")}
-	if debugKernel() {
+	if testutil.DebugKernel() {
 		schema = []string{"--no-schema"}
 	}
 	return l.try(slices.Concat([]string{"python3", source(l.T, "tools", "net", "ynl", "cli.py"),
@@ -93,7 +90,7 @@ func (l *lab) ynlSubscribe() func() string {
 	group := l.ns.NewGenl(l.T, "xdpctl").Groups["mgmt"]
 	out := make(chan *result)
 	listen := "3" // seconds in which the change has to come
-	if debugKernel() {
+	if testutil.DebugKernel() {
 		listen = "20"
 	}
 	go func() { out <- l.ynl("--subscribe", "mgmt", "--sleep", listen) }()
