@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 )
 
 // The protocol of libxdp's dispatchers. One that is started is of the older version;
@@ -226,11 +228,11 @@ func (m *member) identify() error {
 // the id, with its programs in the order in which they run.
 //
 // Returns nil and no error if the program is none, or is nobody's to look at.
-func (p *Pinning) DispatcherOf(ifindex, id uint32) (*Dispatcher, error) {
+func (p *Pinning) DispatcherOf(ctx context.Context, ifindex, id uint32) (*Dispatcher, error) {
 	if _, err := os.Stat(p.dispatcherDir(ifindex, id)); errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	unlock, err := lockDir(filepath.Join(p.root(), "xdp"))
+	unlock, err := dirlock.Take(ctx, filepath.Join(p.root(), "xdp"), unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ type UnloadOptions struct {
 // Unload takes away the pins that [Spec.Load] made, and returns their paths. What
 // is pinned there must be of this object: programs of its names, maps of the shapes
 // that it defines. What else uses them, as an attachment does, keeps them alive.
-func (s *Spec) Unload(o UnloadOptions) (removed []string, err error) {
+func (s *Spec) Unload(ctx context.Context, o UnloadOptions) (removed []string, err error) {
 	pins := o.Pinning
 	if pins == nil {
 		if pins, err = LoadPinning(); err != nil {
@@ -139,7 +139,7 @@ func (s *Spec) Unload(o UnloadOptions) (removed []string, err error) {
 	if o.Type == ebpf.UnspecifiedProgram {
 		o.Type = ebpf.XDP
 	}
-	unlock, err := lockRoot(pins.root())
+	unlock, err := lockRoot(ctx, pins.root())
 	if err != nil {
 		return nil, err
 	}

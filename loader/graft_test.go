@@ -68,7 +68,7 @@ func TestUnload(t *testing.T) {
 	mustLoad(t, s, LoadOptions{Pinning: p, PinPrograms: dir}).Close()
 	object := mustOpen(t, "object")
 	mustLoad(t, object, LoadOptions{Pinning: p, PinPrograms: dir}).Close()
-	removed, err := s.Unload(UnloadOptions{Pinning: p, PinPrograms: dir})
+	removed, err := s.Unload(t.Context(), UnloadOptions{Pinning: p, PinPrograms: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestUnload(t *testing.T) {
 		t.Errorf("removed %v", removed)
 	}
 	wantTree(t, p, "ip", "points", "progs", "progs/count", "tc", "tc/globals", "xdp")
-	if removed, err = object.Unload(UnloadOptions{Pinning: p, PinPrograms: dir}); err != nil || len(removed) != 1 {
+	if removed, err = object.Unload(t.Context(), UnloadOptions{Pinning: p, PinPrograms: dir}); err != nil || len(removed) != 1 {
 		t.Errorf("removed %v, error %v", removed, err)
 	}
 	wantTree(t, p, "ip", "points", "tc", "tc/globals", "xdp")
@@ -91,7 +91,7 @@ func TestUnload(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mm *Mismatch
-	if removed, err = object.Unload(UnloadOptions{Pinning: p, All: true}); !errors.As(err, &mm) || len(removed) != 0 {
+	if removed, err = object.Unload(t.Context(), UnloadOptions{Pinning: p, All: true}); !errors.As(err, &mm) || len(removed) != 0 {
 		t.Errorf("removed %v, error %v", removed, err)
 	}
 	wantTree(t, p, "ip", "points", "tc", "tc/globals", "xdp")

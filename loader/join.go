@@ -17,6 +17,7 @@ import (
 
 	"github.com/xdpctl/xdpctl-nl/bpf"
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 )
 
 // joinRetries is how often another who changes the dispatcher at the same time is
@@ -76,7 +77,7 @@ func (s *Spec) Join(ctx context.Context, l LoadOptions, o JoinOptions) (*Object,
 		return nil, fmt.Errorf("join a dispatcher: program %s has no BTF, without which the kernel cannot put it in the place of a function: %w", prog, errors.ErrUnsupported)
 	}
 	var obj *Object
-	err = o.change(l.Pinning, func(j *joining) error {
+	err = o.change(ctx, l.Pinning, func(j *joining) error {
 		obj, err = j.join(ctx, s, &l, prog)
 		return err
 	})
@@ -96,8 +97,8 @@ func (s *Spec) hasTypes(prog string) bool {
 // dispatcher with the last one.
 //
 // Returns an error matching [os.ErrNotExist] if there is no such program.
-func Leave(p *Pinning, o JoinOptions, progID uint32) error {
-	err := o.change(p, func(j *joining) error {
+func Leave(ctx context.Context, p *Pinning, o JoinOptions, progID uint32) error {
+	err := o.change(ctx, p, func(j *joining) error {
 		if j.old == nil {
 			return fmt.Errorf("the netdev has no dispatcher: %w", os.ErrNotExist)
 		}
@@ -121,7 +122,7 @@ func Leave(p *Pinning, o JoinOptions, progID uint32) error {
 
 // change calls f with what is on the netdev, under libxdp's lock, and again while
 // others are faster.
-func (o *JoinOptions) change(p *Pinning, f func(*joining) error) error {
+func (o *JoinOptions) change(ctx context.Context, p *Pinning, f func(*joining) error) error {
 	rt, err := dialRtnl(o.NetNS)
 	if err != nil {
 		return err
@@ -134,7 +135,7 @@ func (o *JoinOptions) change(p *Pinning, f func(*joining) error) error {
 	if err := makeDirs(filepath.Join(p.root(), "xdp"), &made); err != nil {
 		return err
 	}
-	unlock, err := lockDir(filepath.Join(p.root(), "xdp"))
+	unlock, err := dirlock.Take(ctx, filepath.Join(p.root(), "xdp"), unix.LOCK_EX)
 	if err != nil {
 		return err
 	}

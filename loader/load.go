@@ -270,7 +270,7 @@ func (l *loading) run(ctx context.Context) (*Object, error) {
 		return nil, err
 	}
 	if len(l.paths) > 0 || l.o.PinPrograms != "" {
-		unlock, err := lockRoot(l.pins.root())
+		unlock, err := lockRoot(ctx, l.pins.root())
 		if err != nil {
 			return nil, err
 		}
@@ -280,6 +280,9 @@ func (l *loading) run(ctx context.Context) (*Object, error) {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := l.checkPrograms(); err != nil {
 		return nil, err
 	}
 	coll, err := l.collection()
@@ -301,6 +304,21 @@ func (l *loading) run(ctx context.Context) (*Object, error) {
 		}
 	}
 	return obj, nil
+}
+
+// checkPrograms refuses programs that are pinned already, before they get into the
+// program arrays that others use.
+func (l *loading) checkPrograms() error {
+	if l.o.PinPrograms == "" || l.o.ForceRepin {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.coll.Programs)) {
+		path := filepath.Join(l.o.PinPrograms, name)
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("program %s: pin at %s: %w", name, path, unix.EEXIST)
+		}
+	}
+	return nil
 }
 
 // collection loads maps and programs, with a meter if they are to have one.

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 	"github.com/xdpctl/xdpctl-nl/internal/sysbpf"
 )
 
@@ -253,11 +255,11 @@ func (u *undoes) close() error {
 
 // lockRoot keeps other loaders out, until unlock is called. What is locked is the
 // root of the BPF file system, which is always there.
-func lockRoot(root string) (unlock func() error, err error) {
+func lockRoot(ctx context.Context, root string) (unlock func() error, err error) {
 	if err := checkBPFFS(root); err != nil {
 		return nil, err
 	}
-	return lockDir(root)
+	return dirlock.Take(ctx, root, unix.LOCK_EX)
 }
 
 // checkBPFFS checks that there is a BPF file system.
@@ -270,25 +272,6 @@ func checkBPFFS(root string) error {
 		return fmt.Errorf("%s is no BPF file system; mount one with: mount -t bpf bpf %s: %w", root, root, unix.ENOENT)
 	}
 	return nil
-}
-
-// lockDir is flock(2) of a directory.
-func lockDir(dir string) (unlock func() error, err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("lock directory: %w", err)
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock directory %s: %w", dir, err)
-	}
-	return f.Close, nil
 }
 
 // makeDirs makes a directory with those above it, and says how to take away what

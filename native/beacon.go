@@ -14,6 +14,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 )
 
 // A beacon is a pinned devmap with one netdev in it. The kernel takes it out when
@@ -173,7 +175,7 @@ func (c *Control) collectNetNS() error {
 		if out, err := isOut(filepath.Join(dir, beaconNetNS)); err != nil || !out {
 			continue // whoever is there will see
 		}
-		unlock, err := lockDir(context.Background(), dir, unix.LOCK_EX|unix.LOCK_NB)
+		unlock, err := dirlock.Take(context.Background(), dir, unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
 			continue // somebody else has begun
 		}

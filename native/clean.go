@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 )
 
 // CleanOptions say what to [Clean].
@@ -145,7 +146,7 @@ func (c *Control) cleanAll(ctx context.Context) (removed []string, err error) {
 
 // cleanOther removes the state of another network namespace.
 func cleanOther(ctx context.Context, dir string) ([]string, error) {
-	unlock, err := lockDir(ctx, dir, unix.LOCK_EX)
+	unlock, err := dirlock.Take(ctx, dir, unix.LOCK_EX)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -12,9 +12,10 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpctl/xdpctl-nl/internal/dirlock"
 )
 
 // rootName is the directory in bpffs below which everything is:
@@ -84,7 +85,7 @@ func (s *state) lock(ctx context.Context) (unlock func() error, err error) {
 		}
 		err := mkdir(s.dir)
 		if err == nil {
-			unlock, err = lockDir(ctx, s.dir, unix.LOCK_EX)
+			unlock, err = dirlock.Take(ctx, s.dir, unix.LOCK_EX)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return unlock, err
@@ -101,64 +102,6 @@ func mkdir(path string) error {
 	return err
 }
 
-// lockPatience is how long a lock is waited for. Nobody holds one longer than it
-// takes to change something, unless he is stopped.
-const lockPatience = time.Minute
-
-// lockDir takes a lock on a directory.
-//
-// Returns an error matching fs.ErrNotExist if the directory is not there, or not
-// any more when the lock has been taken, or os.ErrDeadlineExceeded if somebody
-// else does not give it back.
-func lockDir(ctx context.Context, path string, how int) (unlock func() error, err error) {
-	d, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience,
-		fmt.Errorf("another process has held the lock for %v: %w", lockPatience, os.ErrDeadlineExceeded))
-	defer cancel()
-	taken := make(chan error, 1)
-	if err := flock(d, how|unix.LOCK_NB); err != unix.EWOULDBLOCK || how&unix.LOCK_NB != 0 {
-		taken <- err
-	} else {
-		go func() { taken <- flock(d, how) }()
-	}
-	select {
-	case err = <-taken:
-	case <-ctx.Done():
-		// It may still come, and then goes with the directory.
-		go func() {
-			<-taken
-			d.Close()
-		}()
-		return nil, &os.PathError{Op: "flock", Path: path, Err: context.Cause(ctx)}
-	}
-	var have, want unix.Stat_t
-	if err != nil {
-		err = &os.PathError{Op: "flock", Path: path, Err: err}
-	} else if err = unix.Fstat(int(d.Fd()), &have); err == nil {
-		err = unix.Stat(path, &want)
-	}
-	if err == nil && have.Ino != want.Ino {
-		err = unix.ENOENT
-	}
-	if err != nil {
-		d.Close()
-		return nil, err
-	}
-	return d.Close, nil
-}
-
-// flock takes a lock on an open file.
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
 // settled runs f, which reads, while nobody changes anything: after a change that
 // is under way, or as part of it. It does not if there is no state, and so
 // nothing that could be changing.
@@ -166,7 +109,7 @@ func (s *state) settled(f func() error) error {
 	if s.holder.Load() == int32(unix.Gettid()) {
 		return f()
 	}
-	unlock, err := lockDir(context.Background(), s.dir, unix.LOCK_SH)
+	unlock, err := dirlock.Take(context.Background(), s.dir, unix.LOCK_SH)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f()
 	}

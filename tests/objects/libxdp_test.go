@@ -62,7 +62,7 @@ func (l *lab) mustJoin(name, prog string, prio uint32, chain family.Action) (*lo
 }
 
 func (l *lab) leave(id uint32) error {
-	return loader.Leave(l.pins, loader.JoinOptions{Ifindex: uint32(l.ns.Index("veth0")), NetNS: l.ns.FD()}, id)
+	return loader.Leave(l.Context(), l.pins, loader.JoinOptions{Ifindex: uint32(l.ns.Index("veth0")), NetNS: l.ns.FD()}, id)
 }
 
 // listed is what the loader lists: names and priorities, in their order.
@@ -72,7 +72,7 @@ func (l *lab) listed() (names []string, ids []uint32) {
 	if on == 0 {
 		return nil, nil
 	}
-	d, err := l.pins.DispatcherOf(uint32(l.ns.Index("veth0")), on)
+	d, err := l.pins.DispatcherOf(l.Context(), uint32(l.ns.Index("veth0")), on)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestNewerVersion(t *testing.T) {
 	}
 	_, first := l.mustJoin("chain", "drop", 1, 0)
 	l.mustJoin("chain", "send_back", 2, 0)
-	d, err := l.pins.DispatcherOf(uint32(l.ns.Index("veth0")), l.ns.XDP("veth0").ProgID)
+	d, err := l.pins.DispatcherOf(l.Context(), uint32(l.ns.Index("veth0")), l.ns.XDP("veth0").ProgID)
 	if err != nil || d == nil || d.Version != 3 || len(d.Members) != 2 {
 		t.Fatalf("dispatcher %+v, error %v", d, err)
 	}

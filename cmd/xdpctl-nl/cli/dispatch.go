@@ -122,7 +122,7 @@ func (a *app) joinOptions(dev string) (*loader.JoinOptions, error) {
 }
 
 // leave takes a program away from behind a dispatcher.
-func (a *app) leave(dev string, id uint32) error {
+func (a *app) leave(ctx context.Context, dev string, id uint32) error {
 	o, err := a.joinOptions(dev)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (a *app) leave(dev string, id uint32) error {
 	if err != nil {
 		return err
 	}
-	if err := loader.Leave(pins, *o, id); err != nil {
+	if err := loader.Leave(ctx, pins, *o, id); err != nil {
 		return err
 	}
 	if a.asJSON() {
@@ -142,7 +142,7 @@ func (a *app) leave(dev string, id uint32) error {
 
 // dispatcher is that of an entry, or nil if the program in it is none. What cannot
 // be looked at is shown as the program that it is.
-func (a *app) dispatcher(e *family.Entry[family.ProgKey, family.Prog]) *loader.Dispatcher {
+func (a *app) dispatcher(ctx context.Context, e *family.Entry[family.ProgKey, family.Prog]) *loader.Dispatcher {
 	if e.Key.Queue != family.QueueAll || e.Value.Owner != family.OwnerNetlink || e.Value.Name.String() != "xdp_dispatcher" {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (a *app) dispatcher(e *family.Entry[family.ProgKey, family.Prog]) *loader.D
 	if err != nil {
 		return nil
 	}
-	d, err := pins.DispatcherOf(e.Key.Ifindex, e.Value.ProgID)
+	d, err := pins.DispatcherOf(ctx, e.Key.Ifindex, e.Value.ProgID)
 	if err != nil {
 		return nil
 	}
@@ -172,9 +172,9 @@ func memberText(m *loader.Member) string {
 
 // withMembers is an entry as JSON, with the programs behind its dispatcher if it has
 // one.
-func (a *app) withMembers(e *family.Entry[family.ProgKey, family.Prog]) (json.RawMessage, error) {
+func (a *app) withMembers(ctx context.Context, e *family.Entry[family.ProgKey, family.Prog]) (json.RawMessage, error) {
 	b, err := json.Marshal(e)
-	d := a.dispatcher(e)
+	d := a.dispatcher(ctx, e)
 	if err != nil || d == nil {
 		return b, err
 	}
@@ -197,7 +197,7 @@ func (a *app) showAttached(ctx context.Context, t family.Table[family.ProgKey, f
 			return err
 		}
 		if a.asJSON() {
-			b, err := a.withMembers(&e)
+			b, err := a.withMembers(ctx, &e)
 			if err != nil {
 				return err
 			}
@@ -205,7 +205,7 @@ func (a *app) showAttached(ctx context.Context, t family.Table[family.ProgKey, f
 			continue
 		}
 		a.printf("%s %s\n", a.label(e.Key.Ifindex), progText(&e.Key, &e.Value))
-		if d := a.dispatcher(&e); d != nil {
+		if d := a.dispatcher(ctx, &e); d != nil {
 			for i := range d.Members {
 				a.printf("    %s\n", memberText(&d.Members[i]))
 			}

@@ -286,10 +286,13 @@ func defaultDir(dir *string, spec *loader.Spec) error {
 		return nil
 	}
 	pins, err := loader.LoadPinning()
-	if err == nil {
-		*dir = pins.ProgramDir(spec)
+	if err != nil {
+		return err
 	}
-	return err
+	if *dir = pins.ProgramDir(spec); *dir == "" {
+		return usagef("%s has no name that a directory could have; name one with pin", spec.Name)
+	}
+	return nil
 }
 
 // printLoaded prints what was loaded, and where it is.
@@ -348,7 +351,7 @@ func (a *app) objUnload() *cobra.Command {
 			typeWord(&o.Type, "the type that it was loaded with"),
 			{name: "all", help: "the pins of maps that others may share too", set: func(string) error { o.All = true; return nil }},
 		},
-		run: func(context.Context) error {
+		run: func(ctx context.Context) error {
 			spec, err := s.object()
 			if err != nil {
 				return err
@@ -356,7 +359,7 @@ func (a *app) objUnload() *cobra.Command {
 			if err := defaultDir(&o.PinPrograms, spec); err != nil {
 				return err
 			}
-			removed, err := spec.Unload(o)
+			removed, err := spec.Unload(ctx, o)
 			if a.asJSON() && err == nil {
 				return a.printJSON(ordered{{"removed", append([]string{}, removed...)}})
 			}

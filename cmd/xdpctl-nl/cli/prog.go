@@ -280,7 +280,7 @@ func (a *app) progDetach() *cobra.Command {
 		},
 		run: func(ctx context.Context) error {
 			if id != nil {
-				return a.leave(dev, *id)
+				return a.leave(ctx, dev, *id)
 			}
 			ctl, index, err := a.onDev(dev)
 			if err != nil {
