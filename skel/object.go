@@ -206,7 +206,7 @@ func (o *Object) load(opts *Options) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			o.unload(false)
+			err = errors.Join(err, o.unload(false))
 			coll.Close()
 		}
 	}()
