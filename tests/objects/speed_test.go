@@ -63,12 +63,42 @@ func TestSpeed(t *testing.T) {
 		}
 	})
 	l := newLab(t)
-	// All from memory: the files of the host are slow to reach from the guest.
+	dir := inMemory(t)
+	for _, r := range rivals {
+		t.Run(r.name, func(t *testing.T) {
+			var ours, theirs []time.Duration
+			var our, their time.Duration
+			var ratio float64
+			for n := 0; n < speedRounds || n < mostRounds && ratio > maxRatio; n++ {
+				theirs = append(theirs, l.timed(dir, r.theirs))
+				l.timed(dir, r.undo)
+				ours = append(ours, l.timed(dir, r.ours))
+				if out := l.run("ip", "-d", "link", "show", "dev", "veth0"); !strings.Contains(out, r.check) {
+					t.Fatalf("attached is %q, want %s", out, r.check)
+				}
+				l.timed(dir, r.undone)
+				// The shortest is what the work takes, the rest is what else
+				// the machine does.
+				our, their = slices.Min(ours), slices.Min(theirs)
+				ratio = float64(our) / float64(their)
+			}
+			t.Logf("xdpctl-nl %v, %s %v, ratio %.2f", our, r.name, their, ratio)
+			if ratio > maxRatio {
+				t.Errorf("ratio %.2f is more than %.1f", ratio, maxRatio)
+			}
+		})
+	}
+}
+
+// inMemory returns a directory in memory with the object and the tools: the files of
+// the host are slow to reach from the guest.
+func inMemory(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Unmount(dir, unix.MNT_DETACH)
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	files := map[string]string{"xdpctl-nl": testutil.Path(t, "build", "xdpctl-nl"), "OBJECT": theirObject(t)}
 	for _, name := range []string{"xdp-loader", "ip"} {
 		path, err := exec.LookPath(name)
@@ -82,50 +112,29 @@ func TestSpeed(t *testing.T) {
 			t.Fatalf("copy %s: %v: %s", from, err, out)
 		}
 	}
-	timed := func(words []string) time.Duration {
-		t.Helper()
-		words = slices.Clone(words)
-		for i, w := range words {
-			if i == 0 || w == "OBJECT" {
-				words[i] = dir + "/" + w
-			}
+	return dir
+}
+
+// timed runs a command, whose file and object are in dir, and returns how long it took.
+func (l *lab) timed(dir string, words []string) time.Duration {
+	l.Helper()
+	words = slices.Clone(words)
+	for i, w := range words {
+		if i == 0 || w == "OBJECT" {
+			words[i] = dir + "/" + w
 		}
-		var took time.Duration
-		var out []byte
-		var err error
-		l.ns.Do(func() {
-			c := exec.Command(words[0], words[1:]...)
-			start := time.Now()
-			out, err = c.CombinedOutput()
-			took = time.Since(start)
-		})
-		if err != nil {
-			t.Fatalf("%v: %v: %s", words, err, out)
-		}
-		return took
 	}
-	for _, r := range rivals {
-		t.Run(r.name, func(t *testing.T) {
-			var ours, theirs []time.Duration
-			var our, their time.Duration
-			var ratio float64
-			for n := 0; n < speedRounds || n < mostRounds && ratio > maxRatio; n++ {
-				theirs = append(theirs, timed(r.theirs))
-				timed(r.undo)
-				ours = append(ours, timed(r.ours))
-				if out := l.run("ip", "-d", "link", "show", "dev", "veth0"); !strings.Contains(out, r.check) {
-					t.Fatalf("attached is %q, want %s", out, r.check)
-				}
-				timed(r.undone)
-				// The shortest is what the work takes, the rest is what else
-				// the machine does.
-				our, their = slices.Min(ours), slices.Min(theirs)
-				ratio = float64(our) / float64(their)
-			}
-			t.Logf("xdpctl-nl %v, %s %v, ratio %.2f", our, r.name, their, ratio)
-			if ratio > maxRatio {
-				t.Errorf("ratio %.2f is more than %.1f", ratio, maxRatio)
-			}
-		})
+	var took time.Duration
+	var out []byte
+	var err error
+	l.ns.Do(func() {
+		c := exec.Command(words[0], words[1:]...)
+		start := time.Now()
+		out, err = c.CombinedOutput()
+		took = time.Since(start)
+	})
+	if err != nil {
+		l.Fatalf("%v: %v: %s", words, err, out)
 	}
+	return took
 }

@@ -194,26 +194,31 @@ func TestFaultsRace(t *testing.T) {
 		if err := w.indexed(judge); err != nil {
 			t.Error(err)
 		}
-		if err := judge.set(ch.dev, change{prog: w.pass}); err != nil {
-			t.Errorf("attach after all: %v", err)
-		}
-		if err := judge.del(ch.dev); err != nil {
-			t.Errorf("detach after all: %v", err)
-		}
-		// What could not be undone for want of memory can be now.
-		if err := w.ns.DelLink(made); err != nil && !errors.Is(err, unix.ENODEV) {
-			t.Error(err)
-		}
-		if err := judge.drop(attr, key{ch.dev2}); err != nil {
-			t.Errorf("delete settings after all: %v", err)
-		}
-		for tb, k := range map[*table][]key{prog: {{ch.dev2, 0}}, port: {{uint32(len("netlink"))}, {uint32(len("map"))}}} {
-			for _, k := range k {
-				if err := gone(judge.drop(tb, k)); err != nil {
-					t.Errorf("delete %s %v after all: %v", tb.name, k, err)
-				}
-			}
-		}
+		ch.after(judge)
 		references(t, refs)
 	})
+}
+
+// after changes things once more, and undoes what could not be for want of memory.
+func (ch *chance) after(judge *judge) {
+	ch.Helper()
+	if err := judge.set(ch.dev, change{prog: ch.pass}); err != nil {
+		ch.Errorf("attach after all: %v", err)
+	}
+	if err := judge.del(ch.dev); err != nil {
+		ch.Errorf("detach after all: %v", err)
+	}
+	if err := ch.ns.DelLink(made); err != nil && !errors.Is(err, unix.ENODEV) {
+		ch.Error(err)
+	}
+	if err := judge.drop(attr, key{ch.dev2}); err != nil {
+		ch.Errorf("delete settings after all: %v", err)
+	}
+	for tb, k := range map[*table][]key{prog: {{ch.dev2, 0}}, port: {{uint32(len("netlink"))}, {uint32(len("map"))}}} {
+		for _, k := range k {
+			if err := gone(judge.drop(tb, k)); err != nil {
+				ch.Errorf("delete %s %v after all: %v", tb.name, k, err)
+			}
+		}
+	}
 }
