@@ -11,11 +11,13 @@
  * bench iterate control=I                all netdevs
  * bench attach control=I veth=NAME       attach and detach, and replace
  * bench packets veth=NAME verdict=N      a frame that asks for verdict N
+ * bench replay                           what standard input says: replay.h
  *
  * One JSON object a line: the name of the operation and of a batch the
  * smallest, the median and the largest cost of one operation.
  */
 #include "raw.h"
+#include "replay.h"
 #include "xdpctl.h"
 
 #define FRAMES	16	/* in a batch of packets, one NAPI run each */
@@ -44,7 +46,6 @@ static int op_getppid(void)
 static struct request getstats, getlink, linkdump, channels;
 static int hash_map, ioctl_fd;
 static struct ifreq ifr;
-static struct ethtool_stats *estats;
 
 static int op_hash_lookup(void)
 {
@@ -80,20 +81,9 @@ static void hash_map_setup(void)
 
 static void ethtool_setup(void)
 {
-	struct {
-		struct ethtool_sset_info hdr;
-		uint32_t len;
-	} sset = { .hdr = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1 << ETH_SS_STATS } };
-
 	ioctl_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	strncpy(ifr.ifr_name, veth_name, sizeof(ifr.ifr_name) - 1);
-	ifr.ifr_data = (void *)&sset;
-	if (ioctl(ioctl_fd, SIOCETHTOOL, &ifr))
-		die("ethtool: number of counters");
-	estats = calloc(1, sizeof(*estats) + sset.len * sizeof(uint64_t));
-	estats->cmd = ETHTOOL_GSTATS;
-	estats->n_stats = sset.len;
-	ifr.ifr_data = (void *)estats;
+	ifr.ifr_data = (void *)ethtool_counters(ioctl_fd, &ifr);
 }
 
 static void route_setup(uint32_t ifindex)
@@ -338,7 +328,7 @@ static void attach(void)
 	measure_replace();
 }
 
-static void once(void)
+static void one_netdev(void)
 {
 	hash_map_setup();
 	ethtool_setup();
@@ -432,13 +422,15 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "clock"))
 		measure("1,000,000 instructions", op_clock, false);
 	else if (argc > 1 && !strcmp(argv[1], "once") && veth)
-		once();
+		one_netdev();
 	else if (argc > 1 && !strcmp(argv[1], "iterate"))
 		iterate();
 	else if (argc > 1 && !strcmp(argv[1], "attach") && veth)
 		attach();
 	else if (argc > 1 && !strcmp(argv[1], "packets") && veth)
 		packets();
+	else if (argc > 1 && !strcmp(argv[1], "replay"))
+		replay();
 	else
 		return fprintf(stderr, "bench: see bench.c for usage\n"), 1;
 	return 0;
