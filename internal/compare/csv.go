@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package compare
+
+import (
+	"encoding/csv"
+	"io"
+	"slices"
+	"strconv"
+)
+
+// WriteCSV writes a line for each cell, and for each point of an iteration, whose
+// netdevs it has. What was not measured is empty.
+func WriteCSV(w io.Writer, r *Result) error {
+	callers := r.callers()
+	head := []string{"release", "machine", "cpus", "unit", "driver", "rx-queues", "tx-queues",
+		"type", "op", "way", "layer", "netdevs", "skipped", "beside", "equal", "operations",
+		"min", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
+	for _, n := range callers {
+		head = append(head, "rate-"+strconv.Itoa(n))
+	}
+	out := csv.NewWriter(w)
+	write := func(fields map[string]string) {
+		line := make([]string, len(head))
+		for i, h := range head {
+			line[i] = fields[h]
+		}
+		out.Write(line) // its error is kept
+	}
+	out.Write(head)
+	for _, g := range r.groups(func(*Cell) bool { return true }) {
+		for _, c := range g.cells {
+			write(r.csvCell(c))
+		}
+	}
+	for _, s := range r.slopes() {
+		if len(s.Points) == 0 {
+			write(r.csvFields(s.Type, "iterate", s.Way, s.Layer, s.Skipped))
+		}
+		for _, p := range s.Points {
+			f := r.csvFields(s.Type, "iterate", s.Way, s.Layer, s.Skipped)
+			f["netdevs"], f["cost"] = strconv.Itoa(p.Netdevs), positive(p.Cost)
+			write(f)
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// csvFields are those that every line has.
+func (r *Result) csvFields(typ, op string, way Way, layer Layer, skipped string) map[string]string {
+	return map[string]string{
+		"release": r.Release, "machine": r.Machine, "cpus": strconv.Itoa(r.CPUs), "unit": r.Unit,
+		"driver": r.Driver, "rx-queues": strconv.Itoa(r.RXQueues), "tx-queues": strconv.Itoa(r.TXQueues),
+		"type": typ, "op": op, "way": string(way), "layer": string(layer), "skipped": skipped,
+	}
+}
+
+func (r *Result) csvCell(c *Cell) map[string]string {
+	f := r.csvFields(c.Type, c.Op, c.Way, c.Layer, c.Skipped)
+	f["beside"] = c.Beside
+	if !c.measured() {
+		return f
+	}
+	if c.Way != Peer {
+		f["equal"] = strconv.FormatBool(c.Equal)
+	}
+	if n := c.operations(); n > 0 {
+		f["operations"] = strconv.Itoa(n)
+	}
+	f["min"], f["median"], f["p99"], f["max"] = positive(c.Min), positive(c.Median), positive(c.P99), positive(c.Max)
+	for field, v := range map[string]float64{fieldCalls: c.SystemCalls, fieldSent: float64(c.Sent),
+		fieldReceived: float64(c.Received), fieldAllocs: c.Allocs} {
+		if !slices.Contains(c.NotMeasured, field) {
+			f[field] = exact(v)
+		}
+	}
+	if c.Layer == RawC || c.Layer == Tool {
+		delete(f, fieldAllocs)
+	}
+	for n, v := range c.Rates {
+		f["rate-"+strconv.Itoa(n)] = exact(v)
+	}
+	return f
+}
+
+// exact writes all of a number.
+func exact(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// positive is empty for what cannot be 0.
+func positive(v float64) string {
+	if v <= 0 {
+		return ""
+	}
+	return exact(v)
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package compare
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// How much is measured at once, as in tests/bench: a batch is shorter than a tick
+// of the timer, so that most have none.
+const (
+	batches   = 40
+	batchCost = 400_000
+	batchMax  = 1000
+	singles   = 400
+
+	// warmUp is how long an operation is done before it is measured: the
+	// runtime's monitor looks often at a program that has just begun.
+	warmUp = 10_000_000
+	// fewBatches and fewSingles are how many there are at least, whatever they
+	// cost, but where little is to be measured.
+	fewBatches = 10
+	fewSingles = 30
+)
+
+// defaultBudget is what batches may cost in all, and single operations a tenth of
+// it.
+const defaultBudget = 1_000_000_000
+
+// samples are costs that were measured.
+type samples struct {
+	Batches []float64 `json:"batches"` // means of batches
+	Singles []float64 `json:"singles"`
+	allocs  float64
+}
+
+// merge adds those of another round.
+func (s *samples) merge(other *samples) {
+	s.Batches = append(s.Batches, other.Batches...)
+	s.Singles = append(s.Singles, other.Singles...)
+	s.allocs = min(s.allocs, other.allocs)
+}
+
+// clock is what costs are told by: clocks of the kernel, added up. An operation
+// that sleeps is measured by the time that those run who work for it, since where
+// instructions are counted the clock on the wall goes on when nobody does.
+type clock []int32
+
+var wall = clock{unix.CLOCK_MONOTONIC}
+
+// processClock is the time that a process runs.
+func processClock(pid int) int32 {
+	const cpuclockSched = 2
+	return int32(^pid)<<3 | cpuclockSched
+}
+
+func (c clock) now() int64 {
+	sum := int64(0)
+	for _, id := range c {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(id, &ts); err != nil {
+			panic(fmt.Sprintf("clock %d: %v", id, err))
+		}
+		sum += ts.Nano()
+	}
+	return sum
+}
+
+// cost is what reading the clock costs, which is not the operation's.
+func (c clock) cost() int64 {
+	least := int64(math.MaxInt64)
+	for range 1000 {
+		start := c.now()
+		least = min(least, c.now()-start)
+	}
+	return least
+}
+
+// watch measures an operation, which undo undoes if it is not nil.
+type watch struct {
+	clock  clock
+	budget float64
+	coarse bool // single operations do not matter
+	own    int64
+	op     func() error
+	undo   func() error
+}
+
+// once is the cost of one operation.
+func (w *watch) once() (float64, error) {
+	start := w.clock.now()
+	err := w.op()
+	cost := w.clock.now() - start
+	if err == nil && w.undo != nil {
+		err = w.undo()
+	}
+	return float64(max(cost-w.own, 0)), err
+}
+
+// batch is the mean cost of n operations.
+func (w *watch) batch(n int) (float64, error) {
+	if w.undo != nil {
+		sum := 0.
+		for range n {
+			cost, err := w.once()
+			if err != nil {
+				return 0, err
+			}
+			sum += cost
+		}
+		return sum / float64(n), nil
+	}
+	start := w.clock.now()
+	for range n {
+		if err := w.op(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(w.clock.now()-start) / float64(n), nil
+}
+
+// amounts is how many operations a batch has, and how many batches and single
+// operations there are to be, where one costs so much.
+func amounts(cost, budget float64) (n, batchCount, singleCount int) {
+	cost = max(cost, 1)
+	n = min(max(int(batchCost/cost), 1), batchMax)
+	leastBatches, leastSingles := fewBatches, fewSingles
+	if budget < defaultBudget {
+		leastBatches, leastSingles = 3, 5
+	}
+	batchCount = min(max(int(budget/(cost*float64(n))), leastBatches), batches)
+	singleCount = min(max(int(budget/10/cost), leastSingles), singles)
+	return n, batchCount, singleCount
+}
+
+// measure measures in this thread.
+func (w *watch) measure() (*samples, error) {
+	runtime.GC()
+	w.own = w.clock.cost()
+	if _, err := w.once(); err != nil {
+		return nil, err
+	}
+	// To undo costs as well, and so does to sleep.
+	start := wall.now()
+	_, err := w.once()
+	cost := float64(wall.now() - start)
+	if err != nil {
+		return nil, err
+	}
+	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < min(warmUp, w.budget); {
+		if cost, err = w.once(); err != nil {
+			return nil, err
+		}
+	}
+	n, batchCount, singleCount := amounts(cost, w.budget)
+	if w.coarse {
+		singleCount = 1
+	}
+	s := &samples{Batches: make([]float64, batchCount), Singles: make([]float64, singleCount)}
+	for i := range s.Batches {
+		if s.Batches[i], err = w.batch(n); err != nil {
+			return nil, err
+		}
+	}
+	for i := range s.Singles {
+		if s.Singles[i], err = w.once(); err != nil {
+			return nil, err
+		}
+	}
+	s.allocs, err = w.allocs(min(n, 10))
+	return s, err
+}
+
+// allocs is how many allocations an operation has. A few of the runtime's own are
+// none of it.
+func (w *watch) allocs(n int) (float64, error) {
+	sum := uint64(0)
+	var before, after runtime.MemStats
+	for range n {
+		runtime.ReadMemStats(&before)
+		err := w.op()
+		runtime.ReadMemStats(&after)
+		if err == nil && w.undo != nil {
+			err = w.undo()
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += after.Mallocs - before.Mallocs
+	}
+	return float64(sum / uint64(n)), nil
+}
+
+// fill writes what was measured into a cell.
+func (s *samples) fill(c *Cell) {
+	slices.Sort(s.Singles)
+	n := len(s.Singles)
+	c.Min = slices.Min(s.Batches)
+	c.Median, c.Max = s.Singles[n/2], s.Singles[n-1]
+	c.P99 = s.Singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
+	c.Operations = n
+	c.Histogram = histogram(s.Singles)
+	c.Allocs = s.allocs
+}
+
+// histogram sorts ascending costs into buckets, eight for each doubling.
+func histogram(costs []float64) []Bucket {
+	var list []Bucket
+	for _, cost := range costs {
+		if last := len(list) - 1; last >= 0 && cost <= list[last].Bound {
+			list[last].Count++
+			continue
+		}
+		list = append(list, Bucket{bound(cost), 1})
+	}
+	return list
+}
+
+// bound is the upper end of the bucket that a cost belongs to.
+func bound(cost float64) float64 {
+	if cost < 1 {
+		return 1
+	}
+	const each = 8
+	b := math.Ceil(math.Exp2(math.Ceil(math.Log2(cost)*each) / each))
+	return max(b, math.Ceil(cost))
+}

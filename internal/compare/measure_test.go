@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+
+package compare
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFill(t *testing.T) {
+	s := &samples{Batches: []float64{30, 20, 25}, allocs: 2}
+	for i := range 200 {
+		s.Singles = append(s.Singles, float64(200-i))
+	}
+	var c Cell
+	s.fill(&c)
+	sum := 0
+	last := 0.
+	for _, b := range c.Histogram {
+		if b.Bound <= last || b.Count == 0 {
+			t.Errorf("bucket %+v after %v", b, last)
+		}
+		sum, last = sum+b.Count, b.Bound
+	}
+	if sum != 200 || last < 200 {
+		t.Errorf("%d costs up to %v in the histogram", sum, last)
+	}
+	c.Histogram = nil
+	want := Cell{Operations: 200, Min: 20, Median: 101, P99: 198, Max: 200, Allocs: 2}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	got := histogram([]float64{0, 1, 1000, 1001, 2000, 1e9})
+	if diff := cmp.Diff([]Bucket{{1, 2}, {1024, 2}, {2048, 1}, {1073741824, 1}}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAmounts(t *testing.T) {
+	for _, tt := range []struct {
+		cost, budget               float64
+		n, batchCount, singleCount int
+	}{
+		{100, defaultBudget, batchMax, batches, singles},
+		{10_000, defaultBudget, 40, batches, singles},
+		{1e6, defaultBudget, 1, batches, 100},
+		{1e8, defaultBudget, 1, fewBatches, fewSingles},
+		{1e10, defaultBudget, 1, fewBatches, fewSingles},
+		{0, 1, batchMax, 3, 5},
+	} {
+		n, batchCount, singleCount := amounts(tt.cost, tt.budget)
+		if n != tt.n || batchCount != tt.batchCount || singleCount != tt.singleCount {
+			t.Errorf("amounts(%v, %v) = %d, %d, %d, want %+v", tt.cost, tt.budget, n, batchCount, singleCount, tt)
+		}
+	}
+}
+
+// TestWatch wants what is undone not to be measured, and not to be forgotten.
+func TestWatch(t *testing.T) {
+	done, undone := 0, 0
+	var kept [][]byte
+	w := &watch{clock: wall, budget: 1e5, op: func() error {
+		kept = append(kept[:0], make([]byte, 100), make([]byte, 100))
+		done++
+		return nil
+	}, undo: func() error {
+		kept = append(kept[:0], make([]byte, 100))
+		undone++
+		return nil
+	}}
+	s, err := w.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done == 0 || done != undone {
+		t.Errorf("%d done, %d undone", done, undone)
+	}
+	if s.allocs != 2 || len(s.Batches) < 3 || len(s.Singles) < 5 {
+		t.Errorf("got %+v", s)
+	}
+	want := errors.New("refused")
+	w.undo = func() error { return want }
+	if _, err := w.measure(); !errors.Is(err, want) {
+		t.Errorf("an undo that fails: %v", err)
+	}
+}
+
+func TestSlope(t *testing.T) {
+	s := &Slope{Points: []Point{{10, 1000}, {100, 10_000}, {1000, 50_000}, {4000, 4_000_000 - 290_000}}}
+	s.fill()
+	if s.Low != 100 || s.High != 3_700_000./3900 {
+		t.Errorf("slopes %v and %v", s.Low, s.High)
+	}
+}
