@@ -29,6 +29,10 @@ VMFLAGS  ?= -nics 2
 
 BENCH_KERNELS ?= $(KERNELS)
 DEMO_KERNEL   ?= 6.12
+# What make compare measures by, and more options for it.
+COMPARE_KERNELS ?= $(KERNELS)
+COMPARE_SETS    ?= icount wall
+COMPARE_OPTIONS ?=
 
 export CGO_ENABLED := 0
 
@@ -48,7 +52,7 @@ build/xdpctl-nl:
 	@$(GO) build -trimpath -ldflags '-X github.com/xdpctl/xdpctl-nl/cmd/xdpctl-nl/cli.Version=$(VERSION)' -o $@ ./cmd/xdpctl-nl
 build/vmrun build/brief build/demo build/bench: build/%:
 	@$(GO) build -o $@ ./tests/$*
-build/bench-c: tests/bench/bench.c tests/bench/raw.h kmod/uapi/xdpctl.h
+build/bench-c: tests/bench/bench.c tests/bench/raw.h tests/bench/replay.h kmod/uapi/xdpctl.h
 	@mkdir -p build
 	@$(CC) -O2 -Wall -Wextra -static -Ikmod/uapi -o $@ $<
 
@@ -169,7 +173,7 @@ vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RU
 
 .PHONY: vm-debug
 vm-debug: VMFLAGS += -env XDPCTL_BACKENDS=module -env XDPCTL_REQUESTS=2000
-vm-debug: PACKAGES := $(filter-out %/tests/native %/tests/servers %/tests/skel %/tests/objects,$(PACKAGES))
+vm-debug: PACKAGES := $(filter-out %/tests/native %/tests/servers %/tests/skel %/tests/objects %/tests/compare %/tests/qualities,$(PACKAGES))
 vm-debug: debug-kernel
 	@$(MAKE) --no-print-directory vm KERNELS=debug TIMEOUT=60m PACKAGES="$(PACKAGES)" VMFLAGS="$(VMFLAGS)"
 
@@ -190,6 +194,22 @@ demo-native: build/xdpctl-nl build/demo  ## the servers without the module, on t
 bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of both doors in guest instructions
 	@for kernel in $(BENCH_KERNELS); do \
 		build/vmrun -kernel $$kernel -icount -timeout 60m -- build/bench || exit 1; \
+	done
+
+.PHONY: compare
+compare: build/vmrun build/xdpctl-nl build/bench-c kmod  ## all ways against each other, to build/compare/RELEASE-{icount,wall}.json
+	@mkdir -p build/compare; ynl=$(CACHE)/src/linux-source-6.12; [ -d $$ynl ] && ynl="--ynl $$ynl" || ynl=; \
+	for kernel in $(COMPARE_KERNELS); do \
+		$(call resolve,$$kernel); \
+		for set in $(COMPARE_SETS); do \
+			case $$set in icount) vm=-icount options=--instructions ;; *) vm= options= ;; esac; \
+			out=build/compare/$$release-$$set.json; \
+			build/vmrun -kernel $$kernel $$vm -timeout 120m -- sh -c "modprobe -a veth dummy && \
+				insmod build/$$release/xdpctl.ko && build/xdpctl-nl -j -v compare $$options \
+				--bench-c build/bench-c $$ynl $(COMPARE_OPTIONS) >$$out.new" >build/compare/$$release-$$set.log 2>&1 || \
+				{ tail -20 build/compare/$$release-$$set.log; rm -f $$out.new; exit 1; }; \
+			mv $$out.new $$out; echo $$out; \
+		done; \
 	done
 
 # -- installation -----------------------------------------------------------

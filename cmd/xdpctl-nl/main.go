@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/xdpctl/xdpctl-nl/cmd/xdpctl-nl/cli"
+	"github.com/xdpctl/xdpctl-nl/internal/compare"
 )
 
 // gcPercent lets most runs of the tool end before there is any garbage worth
@@ -15,6 +16,7 @@ import (
 const gcPercent = 1000
 
 func main() {
+	compare.Main()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

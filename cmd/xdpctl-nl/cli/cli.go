@@ -265,7 +265,7 @@ old ones stay.`,
 	})
 	root.AddCommand(a.statsObject(), a.progObject(), a.objObject(), a.capsObject(), a.attrObject(),
 		a.redirectObject(), a.metadataObject(), a.meterObject(), a.portObject(), a.typeObject(), a.mapObject(), a.monitorCommand(), a.familyObject(),
-		a.genObject(), a.serveCommand(), a.cleanCommand())
+		a.genObject(), a.serveCommand(), a.cleanCommand(), a.compareCommand())
 	return root
 }
 

@@ -28,6 +28,10 @@ var update = flag.Bool("update", false, "write the golden files")
 // command line, and what it gave.
 func TestGolden(t *testing.T) {
 	tests := []struct{ name, args string }{
+		{"compare-sizes", "compare --sizes 10,20,15"},
+		{"compare-few", "-j compare --sizes 10,20"},
+		{"compare-server", "--server embedded compare"},
+		{"compare-no-file", "compare --bench-c /nowhere/bench-c"},
 		{"stats-show", "stats show"},
 		{"stats-show-queues", "stats show dev veth0 queues"},
 		{"stats-show-json", "-j stats show"},
