@@ -196,20 +196,29 @@ bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of bo
 		build/vmrun -kernel $$kernel -icount -timeout 60m -- build/bench || exit 1; \
 	done
 
+# Results go to build/compare/RELEASE-SET.json. Counts of instructions are held
+# against those of the run before, if there was one.
 .PHONY: compare
-compare: build/vmrun build/xdpctl-nl build/bench-c kmod  ## all ways against each other, to build/compare/RELEASE-{icount,wall}.json
+compare: build/vmrun build/xdpctl-nl build/bench-c kmod  ## all ways against each other, to build/compare/
 	@mkdir -p build/compare; ynl=$(CACHE)/src/linux-source-6.12; [ -d $$ynl ] && ynl="--ynl $$ynl" || ynl=; \
-	for kernel in $(COMPARE_KERNELS); do \
+	results=; for kernel in $(COMPARE_KERNELS); do \
 		$(call resolve,$$kernel); \
 		for set in $(COMPARE_SETS); do \
 			case $$set in icount) vm=-icount options=--instructions ;; *) vm= options= ;; esac; \
-			out=build/compare/$$release-$$set.json; \
+			out=build/compare/$$release-$$set; \
 			build/vmrun -kernel $$kernel $$vm -timeout 120m -- sh -c "modprobe -a veth dummy && \
 				insmod build/$$release/xdpctl.ko && build/xdpctl-nl -j -v compare $$options \
-				--bench-c build/bench-c $$ynl $(COMPARE_OPTIONS) >$$out.new" >build/compare/$$release-$$set.log 2>&1 || \
-				{ tail -20 build/compare/$$release-$$set.log; rm -f $$out.new; exit 1; }; \
-			mv $$out.new $$out; echo $$out; \
+				--bench-c build/bench-c $$ynl $(COMPARE_OPTIONS) >$$out.new" >$$out.log 2>&1 || \
+				{ tail -20 $$out.log; rm -f $$out.new; exit 1; }; \
+			[ ! -f $$out.json ] || mv $$out.json $$out.before; \
+			mv $$out.new $$out.json; \
+			build/xdpctl-nl compare --from $$out.json --csv >$$out.csv || exit 1; \
+			results=$$results,$$out.json; \
 		done; \
+	done; \
+	build/xdpctl-nl compare --from $${results#,} --report build/compare && \
+	for before in build/compare/*-icount.before; do \
+		[ ! -f $$before ] || build/xdpctl-nl compare --from $${before%before}json --against $$before >/dev/null || exit 1; \
 	done
 
 # -- installation -----------------------------------------------------------

@@ -263,6 +263,7 @@ func (r *runner) judgeRead(t *task) error {
 	if t.step != nil || t.cell.Layer == Client {
 		return t.judgeRead(r.c)
 	}
+	t.answered = nil
 	op, done, err := r.library(t.table, t.cell.Layer, t.cell.Op, func(e entry) { t.answered = append(t.answered, e) })
 	if err != nil {
 		return err
@@ -353,21 +354,42 @@ func (r *runner) scaling(ctx context.Context) (err error) {
 		if err := r.bed.growTo(n); err != nil {
 			return err
 		}
+		r.progress("%d netdevs: answers", n)
+		if err := r.judgeAll(tasks); err != nil {
+			return fmt.Errorf("%d netdevs: %w", n, err)
+		}
 		for i, t := range tasks {
 			r.progress("%d netdevs: %s by %s in %s", n, t.cell.Type, t.cell.Way, t.cell.Layer)
-			t.samples = nil
+			t.rounds = nil
 			for range r.o.Rounds {
 				if err := t.measure(&r.o, r.c); err != nil {
 					return t.failed(err)
 				}
 			}
 			t.finish()
-			slopes[i].Points = append(slopes[i].Points, Point{n, t.cell.Min})
+			slopes[i].Points = append(slopes[i].Points, Point{Netdevs: n, Cost: t.cell.Min, Rounds: t.cell.Rounds, Spread: t.cell.Spread})
 		}
 	}
-	for _, s := range slopes {
+	for i, s := range slopes {
+		s.Equal = tasks[i].cell.Equal
 		s.fill()
 		r.result.Iterations = append(r.result.Iterations, s)
+	}
+	return nil
+}
+
+// judgeAll holds what everybody says against each other once more.
+func (r *runner) judgeAll(tasks []*task) error {
+	if err := r.judge.reads(); err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if t.table == nil {
+			continue
+		}
+		if err := r.judgeRead(t); err != nil {
+			return t.failed(err)
+		}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ func WriteCSV(w io.Writer, r *Result) error {
 	callers := r.callers()
 	head := []string{"release", "machine", "cpus", "unit", "driver", "rx-queues", "tx-queues",
 		"type", "op", "way", "layer", "netdevs", "skipped", "beside", "equal", "operations",
-		"min", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
+		"min", "rounds", "spread", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
 	for _, n := range callers {
 		head = append(head, "rate-"+strconv.Itoa(n))
 	}
@@ -40,6 +40,10 @@ func WriteCSV(w io.Writer, r *Result) error {
 		for _, p := range s.Points {
 			f := r.csvFields(s.Type, "iterate", s.Way, s.Layer, s.Skipped)
 			f["netdevs"], f["cost"] = strconv.Itoa(p.Netdevs), positive(p.Cost)
+			csvSpread(f, p.Rounds, p.Spread)
+			if s.Way != Peer {
+				f["equal"] = strconv.FormatBool(s.Equal)
+			}
 			write(f)
 		}
 	}
@@ -69,6 +73,7 @@ func (r *Result) csvCell(c *Cell) map[string]string {
 		f["operations"] = strconv.Itoa(n)
 	}
 	f["min"], f["median"], f["p99"], f["max"] = positive(c.Min), positive(c.Median), positive(c.P99), positive(c.Max)
+	csvSpread(f, c.Rounds, c.Spread)
 	for field, v := range map[string]float64{fieldCalls: c.SystemCalls, fieldSent: float64(c.Sent),
 		fieldReceived: float64(c.Received), fieldAllocs: c.Allocs} {
 		if !slices.Contains(c.NotMeasured, field) {
@@ -82,6 +87,16 @@ func (r *Result) csvCell(c *Cell) map[string]string {
 		f["rate-"+strconv.Itoa(n)] = exact(v)
 	}
 	return f
+}
+
+// csvSpread has rounds where they are known, and the spread of more than one.
+func csvSpread(f map[string]string, rounds int, spread float64) {
+	if rounds > 0 {
+		f["rounds"] = strconv.Itoa(rounds)
+	}
+	if rounds > 1 {
+		f["spread"] = exact(spread)
+	}
 }
 
 // exact writes all of a number.

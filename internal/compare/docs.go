@@ -74,16 +74,19 @@ func (r *Result) FileName() string {
 var releaseBegin = regexp.MustCompile(`^[0-9]+\.[0-9]+`)
 
 // kernel is the release as far as it matters.
-func (r *Result) kernel() string {
-	if v := releaseBegin.FindString(r.Release); v != "" {
+func (r *Result) kernel() string { return kernel(r.Release) }
+
+func kernel(release string) string {
+	if v := releaseBegin.FindString(release); v != "" {
 		return v
 	}
-	return r.Release
+	return release
 }
 
-// Thin merges buckets, until the distributions are few enough lines to be kept in
-// the repository.
+// Thin leaves out the qualities, which are kept elsewhere, and merges buckets, until
+// the distributions are few enough lines to be kept in the repository.
 func (r *Result) Thin() {
+	r.Qualities = nil
 	for _, c := range r.Cells {
 		c.Histogram = thin(c.Histogram)
 	}

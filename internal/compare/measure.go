@@ -26,24 +26,20 @@ const (
 	// cost, but where little is to be measured.
 	fewBatches = 10
 	fewSingles = 30
+	// longShare is the share of the budget from which on an iteration is a batch
+	// in itself, of which there is one in a round.
+	longShare = 0.1
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of
 // it.
 const defaultBudget = 1_000_000_000
 
-// samples are costs that were measured.
+// samples are costs that were measured in one round.
 type samples struct {
 	Batches []float64 `json:"batches"` // means of batches
 	Singles []float64 `json:"singles"`
 	allocs  float64
-}
-
-// merge adds those of another round.
-func (s *samples) merge(other *samples) {
-	s.Batches = append(s.Batches, other.Batches...)
-	s.Singles = append(s.Singles, other.Singles...)
-	s.allocs = min(s.allocs, other.allocs)
 }
 
 // clock is what costs are told by: clocks of the kernel, added up. An operation
@@ -85,7 +81,7 @@ func (c clock) cost() int64 {
 type watch struct {
 	clock  clock
 	budget float64
-	coarse bool // single operations do not matter
+	coarse bool // an iteration over many: nothing but batches matters
 	own    int64
 	op     func() error
 	undo   func() error
@@ -152,6 +148,9 @@ func (w *watch) measure() (*samples, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.coarse && cost > longShare*w.budget {
+		return &samples{Batches: []float64{cost}, Singles: []float64{cost}}, nil
+	}
 	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < min(warmUp, w.budget); {
 		if cost, err = w.once(); err != nil {
 			return nil, err
@@ -196,16 +195,26 @@ func (w *watch) allocs(n int) (float64, error) {
 	return float64(sum / uint64(n)), nil
 }
 
-// fill writes what was measured into a cell.
-func (s *samples) fill(c *Cell) {
-	slices.Sort(s.Singles)
-	n := len(s.Singles)
-	c.Min = slices.Min(s.Batches)
-	c.Median, c.Max = s.Singles[n/2], s.Singles[n-1]
-	c.P99 = s.Singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
+// fill writes what was measured in some rounds into a cell.
+func (c *Cell) fill(rounds ...*samples) {
+	var singles []float64
+	worst := 0.
+	c.Min, c.Allocs, c.Rounds = math.Inf(1), math.Inf(1), len(rounds)
+	for _, s := range rounds {
+		singles = append(singles, s.Singles...)
+		least := slices.Min(s.Batches)
+		c.Min, worst = min(c.Min, least), max(worst, least)
+		c.Allocs = min(c.Allocs, s.allocs)
+	}
+	if c.Min > 0 {
+		c.Spread = worst/c.Min - 1
+	}
+	slices.Sort(singles)
+	n := len(singles)
+	c.Median, c.Max = singles[n/2], singles[n-1]
+	c.P99 = singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
 	c.Operations = n
-	c.Histogram = histogram(s.Singles)
-	c.Allocs = s.allocs
+	c.Histogram = histogram(singles)
 }
 
 // histogram sorts ascending costs into buckets, eight for each doubling.

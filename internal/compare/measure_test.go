@@ -10,12 +10,13 @@ import (
 )
 
 func TestFill(t *testing.T) {
-	s := &samples{Batches: []float64{30, 20, 25}, allocs: 2}
+	rounds := []*samples{{Batches: []float64{30, 20, 25}, allocs: 2}, {Batches: []float64{40, 25}, allocs: 3}}
 	for i := range 200 {
+		s := rounds[i%2]
 		s.Singles = append(s.Singles, float64(200-i))
 	}
 	var c Cell
-	s.fill(&c)
+	c.fill(rounds...)
 	sum := 0
 	last := 0.
 	for _, b := range c.Histogram {
@@ -28,7 +29,7 @@ func TestFill(t *testing.T) {
 		t.Errorf("%d costs up to %v in the histogram", sum, last)
 	}
 	c.Histogram = nil
-	want := Cell{Operations: 200, Min: 20, Median: 101, P99: 198, Max: 200, Allocs: 2}
+	want := Cell{Operations: 200, Min: 20, Median: 101, P99: 198, Max: 200, Rounds: 2, Spread: 0.25, Allocs: 2}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -91,9 +92,24 @@ func TestWatch(t *testing.T) {
 }
 
 func TestSlope(t *testing.T) {
-	s := &Slope{Points: []Point{{10, 1000}, {100, 10_000}, {1000, 50_000}, {4000, 4_000_000 - 290_000}}}
+	s := &Slope{Points: []Point{{Netdevs: 10, Cost: 1000}, {Netdevs: 100, Cost: 10_000}, {Netdevs: 1000, Cost: 50_000}, {Netdevs: 4000, Cost: 3_710_000}}}
 	s.fill()
 	if s.Low != 100 || s.High != 3_700_000./3900 {
 		t.Errorf("slopes %v and %v", s.Low, s.High)
+	}
+}
+
+// TestLong wants an iteration that takes long to be done twice: to get warm, and to
+// be measured.
+func TestLong(t *testing.T) {
+	done := 0
+	w := &watch{clock: wall, budget: 1, coarse: true, op: func() error { done++; return nil }}
+	s, err := w.measure()
+	if err != nil || done != 2 || len(s.Batches) != 1 || len(s.Singles) != 1 {
+		t.Errorf("done %d times: %+v, %v", done, s, err)
+	}
+	w.coarse, done = false, 0
+	if s, err = w.measure(); err != nil || done < 10 || len(s.Batches) < 3 {
+		t.Errorf("what is not coarse, done %d times: %+v, %v", done, s, err)
 	}
 }

@@ -46,8 +46,8 @@ func partial() *Result {
 			{Type: "RTM_GETSTATS", Op: "lookup", Way: Peer, Layer: RawC, Skipped: "no such message"},
 		},
 		Iterations: []*Slope{
-			{Type: "xdp_stats", Way: Netlink, Layer: RawC, Points: []Point{{10, 5000}}},
-			{Type: "xdp_stats", Way: Map, Layer: RawC, Points: []Point{{10, 5000}, {100, 50000}}, Low: 500},
+			{Type: "xdp_stats", Way: Netlink, Layer: RawC, Points: []Point{{Netdevs: 10, Cost: 5000}}},
+			{Type: "xdp_stats", Way: Map, Layer: RawC, Points: []Point{{Netdevs: 10, Cost: 5000}, {Netdevs: 100, Cost: 50000}}, Low: 500},
 			{Type: "xdp_port", Way: Map, Layer: RawC, Skipped: "no module"},
 		},
 	}
@@ -249,7 +249,7 @@ func random(rnd *rand.Rand) *Result {
 		s := &Slope{Type: "type " + strconv.Itoa(len(r.Iterations)) + "_" + string(rune('a'+rnd.IntN(3))), Way: wayOrder[rnd.IntN(5)], Layer: layerOrder[rnd.IntN(6)], Low: cost(), High: cost()}
 		for _, n := range []int{10, 100, 1000, 4000} {
 			if !pick(4) {
-				s.Points = append(s.Points, Point{n, cost()})
+				s.Points = append(s.Points, Point{Netdevs: n, Cost: cost()})
 			}
 		}
 		r.Iterations = append(r.Iterations, s)

@@ -104,6 +104,9 @@ func (r *replayer) measure(w *watch, cost float64, s, undo step) (*samples, erro
 	_, batchCount, singleCount := amounts(cost, w.budget)
 	if w.coarse {
 		singleCount = 1
+		if cost > longShare*w.budget {
+			batchCount = 1
+		}
 	}
 	line := fmt.Sprintf("measure %d %d %d %d %s", w.clock[0], batchCount, singleCount, batchCost, s.line(r.fd))
 	if undo != nil {

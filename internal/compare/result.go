@@ -84,6 +84,11 @@ type Cell struct {
 	Median float64 `json:"median"`
 	P99    float64 `json:"p99"`
 	Max    float64 `json:"max"`
+	// Rounds is how often all was measured. Spread is by how much the least
+	// mean of the worst round is above that of the best, as a share of it;
+	// nothing is known of it after one round.
+	Rounds int     `json:"rounds,omitempty"`
+	Spread float64 `json:"spread"`
 	// Histogram are the costs of single operations, in ascending order of
 	// their bounds.
 	Histogram []Bucket `json:"histogram,omitempty"`
@@ -116,6 +121,9 @@ type Slope struct {
 	Layer Layer  `json:"layer"`
 	// Skipped says why it was not measured, empty if it was.
 	Skipped string `json:"skipped,omitempty"`
+	// Equal tells that the answers were those of every other way, after
+	// decoding, at each point; of peers it is not asked.
+	Equal bool `json:"equal"`
 	// Points are the costs of a whole iteration.
 	Points []Point `json:"points"`
 	// Low is what a netdev more costs from the first size to the second,
@@ -128,6 +136,9 @@ type Slope struct {
 type Point struct {
 	Netdevs int     `json:"netdevs"`
 	Cost    float64 `json:"cost"`
+	// As those of a cell.
+	Rounds int     `json:"rounds,omitempty"`
+	Spread float64 `json:"spread"`
 }
 
 // Quality is what no stopwatch shows: a line of the second table.

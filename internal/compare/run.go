@@ -175,6 +175,11 @@ func (r *runner) describe(ctx context.Context) error {
 		return os.NewSyscallError("uname", err)
 	}
 	r.result.Release = unix.ByteSliceToString(uts.Release[:])
+	if r.ways.family != nil {
+		if err := r.result.Qualify(); err != nil {
+			return err
+		}
+	}
 	r.result.Machine = unix.ByteSliceToString(uts.Machine[:])
 	for _, w := range r.ways.list {
 		if w.control == nil {

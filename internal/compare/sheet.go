@@ -41,16 +41,17 @@ func (t *sheet) addSkipped(why string, cells ...string) {
 }
 
 // minNote says what is less than what.
-const minNote = "Min is the least mean of a batch of operations, which is the figure that repeats; the others are of single operations."
+const minNote = "Min is the least mean of a batch of operations, which is the figure that repeats, " +
+	"and spread by how much that of the worst round is above it; the others are of single operations."
 
-// costs is the table of all cells that keep accepts. On a terminal the smallest
-// and the greatest cost are left out, for want of room.
+// costs is the table of all cells that keep accepts. On a terminal the greatest
+// cost is left out, for want of room.
 func (r *Result) costs(title string, wide bool, keep func(*Cell) bool) *sheet {
 	t := &sheet{title: title, labels: 2, head: []string{"way", "layer", "n"}}
 	if wide {
-		t.head = append(t.head, "min", "median", "p99", "max")
+		t.head = append(t.head, "min", "spread", "median", "p99", "max")
 	} else {
-		t.head = append(t.head, "median", "p99")
+		t.head = append(t.head, "min", "spread", "median", "p99")
 	}
 	callers := r.callers()
 	for _, n := range callers {
@@ -65,9 +66,10 @@ func (r *Result) costs(title string, wide bool, keep func(*Cell) bool) *sheet {
 				continue
 			}
 			cells := []string{string(c.Way), string(c.Layer), numberIf(float64(c.operations()), c.operations() > 0)}
-			costs := []float64{c.Min, c.Median, c.P99, c.Max}
+			cells = append(cells, numberIf(c.Min, c.Min > 0), spreadIf(c.Spread, c.Rounds > 1))
+			costs := []float64{c.Median, c.P99, c.Max}
 			if !wide {
-				costs = costs[1:3]
+				costs = costs[:2]
 			}
 			for _, v := range costs {
 				cells = append(cells, numberIf(v, v > 0))
@@ -77,16 +79,14 @@ func (r *Result) costs(title string, wide bool, keep func(*Cell) bool) *sheet {
 				cells = append(cells, numberIf(v, ok))
 			}
 			t.add(append(cells, c.value(fieldCalls, c.SystemCalls), c.value(fieldSent, float64(c.Sent)),
-				c.value(fieldReceived, float64(c.Received)), c.allocs(), c.equal())...)
+				c.value(fieldReceived, float64(c.Received)), c.allocs(), c.Way.equal(c.Equal))...)
 		}
 	}
 	if len(t.rows) == 0 {
 		return t
 	}
 	t.note("n is how many operations the costs are of, in %s; sent and received are bytes.", r.Unit)
-	if wide {
-		t.note(minNote)
-	}
+	t.note(minNote)
 	if len(callers) == 0 {
 		t.note("%s.", capital(r.noRates()))
 	}
@@ -100,7 +100,7 @@ func (r *Result) iteration() *sheet {
 	for _, n := range sizes {
 		t.head = append(t.head, "of "+number(float64(n)))
 	}
-	t.head = append(t.head, "low slope", "high slope", "differ by %")
+	t.head = append(t.head, "low slope", "high slope", "differ by %", "spread", "equal")
 	last := ""
 	for _, s := range r.slopes() {
 		if s.Type != last {
@@ -117,11 +117,11 @@ func (r *Result) iteration() *sheet {
 		}
 		bend, ok := s.bend()
 		t.add(append(cells, numberIf(s.Low, len(s.Points) > 1), numberIf(s.High, len(s.Points) > 2),
-			numberIf(bend, ok))...)
+			numberIf(bend, ok), spreadIf(s.spread()), s.Way.equal(s.Equal))...)
 	}
 	if len(t.rows) > 0 {
 		t.note("The low slope is what a netdev more costs from the first size to the second, " +
-			"the high one from the second to the last.")
+			"the high one from the second to the last. Spread is the greatest of the sizes: by how much the worst round is above the best.")
 	}
 	return t
 }
@@ -241,7 +241,7 @@ func (r *Result) glance() *sheet {
 
 // distribution is the table of quantiles of some groups.
 func (r *Result) distribution(groups []*cellGroup) *sheet {
-	t := &sheet{title: "Distribution: " + r.Unit, labels: 2, head: []string{"way", "layer", "n", "min", "median", "p99", "max"}}
+	t := &sheet{title: "Distribution: " + r.Unit, labels: 2, head: []string{"way", "layer", "n", "min", "spread", "median", "p99", "max"}}
 	for _, g := range groups {
 		t.heading(g.typ + " " + g.op)
 		for _, c := range g.cells {
@@ -250,7 +250,7 @@ func (r *Result) distribution(groups []*cellGroup) *sheet {
 				continue
 			}
 			t.add(string(c.Way), string(c.Layer), numberIf(float64(c.operations()), c.operations() > 0),
-				numberIf(c.Min, c.Min > 0), number(c.Median), numberIf(c.P99, c.P99 > 0), numberIf(c.Max, c.Max > 0))
+				numberIf(c.Min, c.Min > 0), spreadIf(c.Spread, c.Rounds > 1), number(c.Median), numberIf(c.P99, c.P99 > 0), numberIf(c.Max, c.Max > 0))
 		}
 	}
 	t.note(minNote)

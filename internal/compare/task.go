@@ -45,7 +45,7 @@ type task struct {
 	coarse         bool // only batches matter
 
 	entries  int // of an iteration
-	samples  *samples
+	rounds   []*samples
 	answered []entry // what was read, to be judged
 }
 
@@ -208,11 +208,7 @@ func (t *task) measure(o *Options, r *replayer) error {
 	if err != nil {
 		return err
 	}
-	if t.samples == nil {
-		t.samples = s
-	} else {
-		t.samples.merge(s)
-	}
+	t.rounds = append(t.rounds, s)
 	return nil
 }
 
@@ -317,7 +313,7 @@ func (t *task) count(c *counter, r *replayer) error {
 		return t.countInC(c, r)
 	}
 	undo := t.undo
-	if len(t.samples.Singles) < singles {
+	if len(t.rounds[0].Singles) < singles {
 		reps = 2 // it is slow
 	}
 	op := func() error { n, err := t.op(); t.entries = n; return err }
@@ -420,7 +416,7 @@ func (t *task) countInC(c *counter, r *replayer) error {
 
 // finish writes what was measured into the cell.
 func (t *task) finish() {
-	t.samples.fill(t.cell)
+	t.cell.fill(t.rounds...)
 }
 
 // netlinkStep is an operation on a control type by the family.

@@ -145,7 +145,7 @@ func (t *tool) measure(o *Options) (*Cell, error) {
 	}
 	s.Batches = slices.Clone(s.Singles)
 	cell := &Cell{Type: t.name, Op: opLookup, Way: Peer, Layer: Tool, Beside: t.beside, NotMeasured: []string{"allocs"}}
-	s.fill(cell)
+	cell.fill(s)
 	return cell, nil
 }
 

@@ -68,12 +68,12 @@ func (c *Cell) allocs() string {
 	return c.value(fieldAllocs, c.Allocs)
 }
 
-// equal says whether the answers were.
-func (c *Cell) equal() string {
+// equal says whether the answers by a way were.
+func (w Way) equal(yes bool) string {
 	switch {
-	case c.Way == Peer:
+	case w == Peer:
 		return "not asked"
-	case c.Equal:
+	case yes:
 		return "yes"
 	}
 	return "NO"
@@ -222,6 +222,17 @@ func (s *Slope) per(netdevs int) (float64, bool) {
 	return 0, false
 }
 
+// spread is the greatest of the points, if it is known of all.
+func (s *Slope) spread() (worst float64, ok bool) {
+	for _, p := range s.Points {
+		if p.Rounds < 2 {
+			return 0, false
+		}
+		worst = max(worst, p.Spread)
+	}
+	return worst, len(s.Points) > 0
+}
+
 // bend is by how much of the one the slopes differ, in per cent.
 func (s *Slope) bend() (float64, bool) {
 	if len(s.Points) < 3 || s.Low <= 0 {
@@ -293,6 +304,14 @@ func number(v float64) string {
 }
 
 // numberIf is number, or absent.
+// spreadIf writes a spread in percent, if it is known.
+func spreadIf(v float64, ok bool) string {
+	if !ok {
+		return absent
+	}
+	return strconv.FormatFloat(100*v, 'f', 1, 64) + " %"
+}
+
 func numberIf(v float64, ok bool) string {
 	if !ok {
 		return absent

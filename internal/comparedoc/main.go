@@ -38,6 +38,11 @@ func run(docs string, results []string) error {
 	if err != nil {
 		return err
 	}
+	for _, r := range all {
+		if err := r.Qualify(); err != nil {
+			return err
+		}
+	}
 	// Without results there is nothing to say, but what an earlier run said must
 	// not stay.
 	var files map[string][]byte

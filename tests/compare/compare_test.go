@@ -86,6 +86,9 @@ func checkSlopes(t *testing.T, r *compare.Result) {
 		if !slices.Equal(got, sizes) {
 			t.Errorf("%s by %s in %s over %v netdevs, want %v", s.Type, s.Way, s.Layer, got, sizes)
 		}
+		if !s.Equal {
+			t.Errorf("%s by %s in %s: answers are not equal", s.Type, s.Way, s.Layer)
+		}
 		ways[s.Way]++
 	}
 	want := map[compare.Way]int{compare.Netlink: 8, compare.Map: 8, compare.Embedded: 6, compare.Socket: 6}

@@ -5,7 +5,7 @@
 // thing at the netlink door and at the map door, and says so in a sentence with
 // the figures and errnos that it has seen.
 //
-// What they say on a kernel is kept in docs/comparison/qualities-VERSION.json, and
+// What they say on a kernel is kept in internal/compare/qualities-VERSION.json, and
 // a test fails if it finds something else. XDPCTL_QUALITIES=FILE writes what is
 // found to FILE, below the root of the tree unless the path is absolute, and
 // compares nothing.
@@ -41,36 +41,6 @@ func output() string {
 		path = filepath.Join(root, path)
 	}
 	return path
-}
-
-// committed is the file with the findings on the kernel that runs.
-func committed() (string, error) {
-	root, err := testutil.Root()
-	if err != nil {
-		return "", err
-	}
-	var major, minor int
-	if _, err := fmt.Sscanf(testutil.Release(), "%d.%d", &major, &minor); err != nil {
-		return "", fmt.Errorf("parse release %q: %w", testutil.Release(), err)
-	}
-	return filepath.Join(root, "docs", "comparison", fmt.Sprintf("qualities-%d.%d.json", major, minor)), nil
-}
-
-// load reads the lines that are committed.
-func load() ([]compare.Quality, error) {
-	path, err := committed()
-	if err != nil {
-		return nil, err
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var list []compare.Quality
-	if err := json.Unmarshal(b, &list); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return list, nil
 }
 
 // save writes lines so that they are on the host before the guest ends.
@@ -130,7 +100,7 @@ func line(t *testing.T, q compare.Quality) {
 	if output() != "" {
 		return
 	}
-	list, err := load()
+	list, err := compare.QualitiesOf(testutil.Release())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +140,7 @@ func (book) close(passed bool) error {
 	if partial() {
 		return nil
 	}
-	list, err := load()
+	list, err := compare.QualitiesOf(testutil.Release())
 	if err != nil {
 		return err
 	}
