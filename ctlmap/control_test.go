@@ -266,3 +266,25 @@ func BenchmarkLookupPlain(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCursorPlain iterates over a hash map of the kernel's own.
+func BenchmarkCursorPlain(b *testing.B) {
+	ctx := context.Background()
+	tab := plainTable(b)
+	k, v := new(family.ProgKey), new(family.Prog)
+	for i := range uint32(50) {
+		if err := tab.Update(ctx, &family.ProgKey{Ifindex: 1 + i}, v, family.UpdateAny); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	cur := tab.Cursor(ctx, nil)
+	for b.Loop() {
+		if !cur.Next(k, v) {
+			if err := cur.Err(); err != nil {
+				b.Fatal(err)
+			}
+			cur = tab.Cursor(ctx, nil)
+		}
+	}
+}
