@@ -199,7 +199,8 @@ bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of bo
 # Results go to build/compare/RELEASE-SET.json. Counts of instructions are held
 # against those of the run before, if there was one.
 .PHONY: compare
-compare: build/vmrun build/xdpctl-nl build/bench-c kmod  ## all ways against each other, to build/compare/
+compare: deps  ## all ways against each other, to build/compare/
+	@$(MAKE) --no-print-directory build/vmrun build/xdpctl-nl build/bench-c kmod KERNELS="$(COMPARE_KERNELS)"
 	@mkdir -p build/compare; ynl=$(CACHE)/src/linux-source-6.12; [ -d $$ynl ] && ynl="--ynl $$ynl" || ynl=; \
 	results=; for kernel in $(COMPARE_KERNELS); do \
 		$(call resolve,$$kernel); \
