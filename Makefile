@@ -210,7 +210,7 @@ compare: deps  ## all ways against each other, to build/compare/
 			build/vmrun -kernel $$kernel $$vm -timeout 120m -- sh -c "modprobe -a veth dummy && \
 				insmod build/$$release/xdpctl.ko && build/xdpctl-nl -j -v compare $$options \
 				--bench-c build/bench-c $$ynl $(COMPARE_OPTIONS) >$$out.new" >$$out.log 2>&1 || \
-				{ tail -20 $$out.log; rm -f $$out.new; exit 1; }; \
+				{ tail -20 $$out.log; cat $$out.new; rm -f $$out.new; exit 1; }; \
 			[ ! -f $$out.json ] || mv $$out.json $$out.before; \
 			mv $$out.new $$out.json; \
 			build/xdpctl-nl compare --from $$out.json --csv >$$out.csv || exit 1; \

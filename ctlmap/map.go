@@ -15,8 +15,9 @@ import (
 	"github.com/xdpctl/xdpctl-nl/family"
 )
 
-// maxEntries is what control maps are created with. It limits nothing.
-const maxEntries = 1024
+// maxEntries is what control maps are created with. It limits nothing in the kernel,
+// but iterators of packages that mean to end may give up after so many keys.
+const maxEntries = 1 << 20
 
 // Layout is a control type as a map: what BPF_MAP_CREATE takes.
 type Layout struct {

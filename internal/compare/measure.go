@@ -28,7 +28,7 @@ const (
 	fewSingles = 30
 	// longShare is the share of the budget from which on an iteration is a batch
 	// in itself, of which there is one in a round.
-	longShare = 0.1
+	longShare = 0.02
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of

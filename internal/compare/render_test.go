@@ -266,7 +266,7 @@ func (r *Result) find(c *Cell) bool {
 
 // TestRandom looks for what no result may lead to, in many of them.
 func TestRandom(t *testing.T) {
-	for seed := range uint64(150) {
+	for seed := range uint64(40) {
 		r := random(rand.New(rand.NewPCG(seed, 0)))
 		var b strings.Builder
 		if err := WriteText(&b, r); err != nil {

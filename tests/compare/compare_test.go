@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	testutil.Main(m)
 }
 
-// sizes are few, for time.
-var sizes = []int{10, 20, 40}
+// sizes are few, for time. The last is more than a map is often made for.
+var sizes = []int{10, 20, 1100}
 
 // TestRun wants every operation of every way and layer to have been measured, with
 // the answers equal, and what each costs in calls.
