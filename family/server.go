@@ -323,9 +323,9 @@ func (e *servedEvents) close() error {
 }
 
 // Generation is implemented by a [Control] that can tell whether entries came or
-// went: it returns a number that is another then. Dumps that span that say so
-// (NLM_F_DUMP_INTR). Without it, those do that span changes made through the
-// Server.
+// went: it returns a number that is another then. Dumps that span that say so at
+// their end (NLM_F_DUMP_INTR); a dump asks before its first entry and after its
+// last. Without it, those do that span changes made through the Server.
 type Generation interface {
 	Generation(ctx context.Context) (uint32, error)
 }

@@ -162,7 +162,7 @@ func (t *served[K, V, PK, PV]) entry(ctx context.Context, k *K) []byte {
 
 // dump is TYPE-get, dump.
 func (t *served[K, V, PK, PV]) dump(r *genl.ServerRequest) (genl.DumpCursor, error) {
-	d := &servedDump[K, V, PK, PV]{t: t, r: r}
+	d := &servedDump[K, V, PK, PV]{t: t, r: r, begun: t.server.generation(r.Context())}
 	var filter *K
 	for i := range t.desc.Fields {
 		f := &t.desc.Fields[i]
@@ -184,7 +184,7 @@ func (t *served[K, V, PK, PV]) dump(r *genl.ServerRequest) (genl.DumpCursor, err
 	return d, nil
 }
 
-// servedDump is a dump under way.
+// servedDump is a dump under way. It reads an entry ahead, to know the last one.
 type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	t      *served[K, V, PK, PV]
 	r      *genl.ServerRequest
@@ -193,30 +193,53 @@ type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	wanted []uint16 // attributes of the key that have to be as in want
 	k      K
 	v      V
-	buf    []byte
+	ahead  []byte // the next entry
+	buf    []byte // the one before
+
+	begun, ended   uint32 // generations; ended is 0 until the cursor is at its end
+	started, wrote bool
 }
 
 // Next implements genl.DumpCursor.
 func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
-	if w.Empty() {
-		w.Consistent(d.t.server.generation(d.r.Context()))
-	}
 	// As in the module, no entry begins where the largest would have no room.
 	if w.Room() < d.t.room {
 		return genl.ErrNoRoom
 	}
-	for d.cur.Next(&d.k, &d.v) {
-		if !d.matches() {
-			continue
+	if !d.started {
+		d.started = true
+		d.advance()
+	}
+	if d.ended != 0 && len(d.ahead) == 0 {
+		w.Consistent(d.ended)
+		if err := d.cur.Err(); err != nil {
+			return refusal(d.t.desc.Set, d.r, err)
 		}
-		d.buf = PV(&d.v).AppendAttrs(PK(&d.k).AppendAttrs(d.buf[:0]), false)
-		w.Write(d.buf)
-		return nil
+		return io.EOF
 	}
-	if err := d.cur.Err(); err != nil {
-		return refusal(d.t.desc.Set, d.r, err)
+	d.ahead, d.buf = d.buf, d.ahead
+	d.advance()
+	w.Consistent(d.begun)
+	if d.ended != 0 && d.wrote {
+		w.Consistent(d.ended)
 	}
-	return io.EOF
+	w.Write(d.buf)
+	d.wrote = true
+	return nil
+}
+
+// advance reads the next entry that is wanted. Behind the last it asks for the
+// generation: to ask at each part of the dump would cost more the more netdevs
+// there are, where to tell is to look at all of them.
+func (d *servedDump[K, V, PK, PV]) advance() {
+	d.ahead = d.ahead[:0]
+	for d.cur.Next(&d.k, &d.v) {
+		if d.matches() {
+			d.ahead = PV(&d.v).AppendAttrs(PK(&d.k).AppendAttrs(d.ahead), false)
+			return
+		}
+	}
+	d.ended = d.t.server.generation(d.r.Context())
 }
 
 // matches tells whether the entry is wanted.

@@ -159,6 +159,12 @@ func serveMemory(t *testing.T) (*memoryControl, *Client) {
 		},
 		first: func(k *ProgKey) uint32 { return k.Ifindex },
 	}
+	return c, serveControl(t, c)
+}
+
+// serveControl serves a control, and returns a client of it.
+func serveControl(t *testing.T, c Control) *Client {
+	t.Helper()
 	s := genl.NewServer(genl.ServerOptions{})
 	served, err := Serve(s, c, ServeOptions{})
 	if err != nil {
@@ -173,7 +179,7 @@ func serveMemory(t *testing.T) (*memoryControl, *Client) {
 			t.Error(err)
 		}
 	})
-	return c, client
+	return client
 }
 
 func TestServerReads(t *testing.T) {
@@ -242,6 +248,45 @@ func TestServerFilter(t *testing.T) {
 		}
 		if diff := gocmp.Diff(tc.want, got); diff != "" || cur.Err() != nil {
 			t.Errorf("filter %x: %v, -want +got:\n%s", tc.attrs, cur.Err(), diff)
+		}
+	}
+}
+
+// countedGeneration is a control whose generation is asked for.
+type countedGeneration struct {
+	*memoryControl
+	asked, changes uint32
+}
+
+func (c *countedGeneration) Generation(context.Context) (uint32, error) {
+	c.asked++
+	return 1 + c.asked*c.changes, nil
+}
+
+// TestServerGeneration dumps what takes many parts. However many, the generation
+// is asked for twice, and what changed in between is told.
+func TestServerGeneration(t *testing.T) {
+	for _, n := range []uint32{1, 2, 3000} {
+		memory, _ := serveMemory(t)
+		for i := range n {
+			memory.stats.m[StatsKey{Ifindex: i + 1}] = Stats{}
+		}
+		c := &countedGeneration{memoryControl: memory}
+		client := serveControl(t, c)
+		dump := func() (got uint32, err error) {
+			cur := client.Stats().Cursor(t.Context(), nil)
+			defer cur.Close()
+			for cur.Next(&StatsKey{}, &Stats{}) {
+				got++
+			}
+			return got, cur.Err()
+		}
+		if got, err := dump(); got != n || err != nil || c.asked != 2 {
+			t.Errorf("got %d of %d entries, the generation was asked for %d times, error %v", got, n, c.asked, err)
+		}
+		c.changes = 1
+		if _, err := dump(); !errors.Is(err, genl.ErrDumpInterrupted) {
+			t.Errorf("%d entries that changed: got error %v, want %v", n, err, genl.ErrDumpInterrupted)
 		}
 	}
 }

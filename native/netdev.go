@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpctl/xdpctl-nl/family"
+	"github.com/xdpctl/xdpctl-nl/genl"
 )
 
 // netdev is what rtnetlink says of a netdev.
@@ -167,57 +168,77 @@ func parseNetdev(b []byte) (*netdev, error) {
 		up:       binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0,
 		peerNSID: -1,
 	}
-	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return nil, err
-	}
-	for ad.Next() {
-		switch ad.Type() {
+	err := eachAttr(b[unix.SizeofIfInfomsg:], func(typ uint16, data []byte) error {
+		switch typ {
 		case unix.IFLA_IFNAME:
-			d.name = ad.String()
+			d.name = unix.ByteSliceToString(data)
 		case unix.IFLA_MTU:
-			d.mtu = ad.Uint32()
+			return attrUint32(&d.mtu, data)
 		case unix.IFLA_NUM_RX_QUEUES:
-			d.maxRX = ad.Uint32()
+			return attrUint32(&d.maxRX, data)
 		case unix.IFLA_NUM_TX_QUEUES:
-			d.maxTX = ad.Uint32()
+			return attrUint32(&d.maxTX, data)
 		case unix.IFLA_LINK:
-			d.peer = ad.Uint32()
+			return attrUint32(&d.peer, data)
 		case unix.IFLA_LINK_NETNSID:
-			d.peerNSID = ad.Int32()
+			var id uint32
+			err := attrUint32(&id, data)
+			d.peerNSID = int32(id)
+			return err
 		case unix.IFLA_LINKINFO:
-			ad.Nested(d.parseInfo)
+			return eachAttr(data, d.parseInfo)
 		case unix.IFLA_XDP:
-			ad.Nested(d.xdp.parse)
+			return eachAttr(data, d.xdp.parse)
 		}
-	}
-	if err := ad.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *netdev) parseInfo(ad *netlink.AttributeDecoder) error {
-	for ad.Next() {
-		if ad.Type() == unix.IFLA_INFO_KIND {
-			d.kind = ad.String()
-		}
+func (d *netdev) parseInfo(typ uint16, data []byte) error {
+	if typ == unix.IFLA_INFO_KIND {
+		d.kind = unix.ByteSliceToString(data)
 	}
-	return ad.Err()
+	return nil
 }
 
-func (x *netdevXDP) parse(ad *netlink.AttributeDecoder) error {
-	for ad.Next() {
-		switch ad.Type() {
-		case unix.IFLA_XDP_DRV_PROG_ID:
-			x.native = ad.Uint32()
-		case unix.IFLA_XDP_SKB_PROG_ID:
-			x.generic = ad.Uint32()
-		case unix.IFLA_XDP_HW_PROG_ID:
-			x.hw = ad.Uint32()
-		}
+func (x *netdevXDP) parse(typ uint16, data []byte) error {
+	switch typ {
+	case unix.IFLA_XDP_DRV_PROG_ID:
+		return attrUint32(&x.native, data)
+	case unix.IFLA_XDP_SKB_PROG_ID:
+		return attrUint32(&x.generic, data)
+	case unix.IFLA_XDP_HW_PROG_ID:
+		return attrUint32(&x.hw, data)
 	}
-	return ad.Err()
+	return nil
+}
+
+// eachAttr calls f with each attribute. Netdevs have many that nobody asked for,
+// and are read for whatever is asked of one, so it allocates nothing for them.
+func eachAttr(b []byte, f func(typ uint16, data []byte) error) error {
+	for len(b) > 0 {
+		typ, data, rest, ok := genl.NextAttr(b)
+		if !ok {
+			return errors.New("truncated attribute")
+		}
+		if err := f(typ, data); err != nil {
+			return err
+		}
+		b = rest
+	}
+	return nil
+}
+
+func attrUint32(dst *uint32, data []byte) error {
+	if len(data) != 4 {
+		return fmt.Errorf("number of %d bytes", len(data))
+	}
+	*dst = binary.NativeEndian.Uint32(data)
+	return nil
 }
 
 // isLinked tells whether it is by a link that a netdev has its program in a mode.
