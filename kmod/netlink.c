@@ -37,8 +37,11 @@ static void __init entry_room_init(void)
 				nla_total_size_64bit(xdpctl_descs[type].fields[i].size);
 }
 
-/* Writes an attribute to @to, for which there is room; returns its end. */
-static void *put_attr(void *to, u16 attr, const void *from, u16 len)
+/*
+ * Writes an attribute to @to, for which there is room; returns its end. Inline,
+ * so that numbers are stored and not copied by a call.
+ */
+static __always_inline void *put_attr(void *to, u16 attr, const void *from, u16 len)
 {
 	struct nlattr *nla = to;
 
@@ -122,7 +125,7 @@ static int get_key(const struct xdpctl_type_desc *desc,
 		const struct xdpctl_field *f = &desc->fields[i];
 
 		if (!(f->flags & XDPCTL_FIELD_KEY))
-			continue;
+			break;
 		if (info->attrs[f->attr]) {
 			get_field(f, info->attrs[f->attr], key + f->offset);
 		} else if (!(ops->key_optional & BIT_ULL(f->attr))) {
