@@ -190,6 +190,12 @@ demo: deps  ## both doors and bpftool on real traffic, compared
 demo-native: build/xdpctl-nl build/demo  ## the servers without the module, on this machine and real traffic
 	@build/demo -native
 
+.PHONY: profile
+profile: build/vmrun build/bench build/bench-c kmod  ## where the instructions go, by function, to build/profile/RELEASE.json
+	@for kernel in $(KERNELS); do \
+		build/vmrun -kernel $$kernel -icount -timeout 60m -- build/bench -profile || exit 1; \
+	done
+
 .PHONY: bench
 bench: build/vmrun build/xdpctl-nl build/bench build/bench-c kmod  ## cost of both doors in guest instructions
 	@for kernel in $(BENCH_KERNELS); do \

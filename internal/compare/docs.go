@@ -119,13 +119,13 @@ func thin(all []Bucket) []Bucket {
 }
 
 // Document returns the document and its plots, by their paths below docs/.
-func Document(results []*Result) (map[string][]byte, error) {
+func Document(results []*Result, profiles ...*Profile) (map[string][]byte, error) {
 	results = slices.Clone(results)
 	slices.SortStableFunc(results, func(a, b *Result) int {
 		return cmp.Or(compareKernels(a.kernel(), b.kernel()), cmp.Compare(unitRank(a), unitRank(b)))
 	})
 	files := map[string][]byte{}
-	page := documentPage{Overall: overall(results), Findings: findingsTable(results).markdown(), Qualities: qualities(results)}
+	page := documentPage{Overall: overall(results), Findings: findingsTable(results).markdown(), Qualities: qualities(results), Profile: profileSection(profiles)}
 	for _, r := range results {
 		page.Results = append(page.Results, documentResult{r.headline(), r.netdev(), r.glance().markdown(), r.noRatesIf()})
 	}
@@ -172,6 +172,7 @@ type (
 		Results   []documentResult
 		Sections  []documentSection
 		Qualities []reportQualities
+		Profile   string
 	}
 	documentResult struct {
 		Headline, Netdev, Glance, NoRates string

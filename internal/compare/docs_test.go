@@ -18,7 +18,11 @@ import (
 func TestDocument(t *testing.T) {
 	older := fixture(t, "instructions")
 	older.Release = "6.1.0-1"
-	files, err := Document([]*Result{fixture(t, "ns"), fixture(t, "instructions"), older})
+	profiles, err := ReadProfiles("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Document([]*Result{fixture(t, "ns"), fixture(t, "instructions"), older}, profiles...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +114,11 @@ func TestCommittedDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := Document(results)
+	profiles, err := ReadProfiles(filepath.Join(docs, DocumentDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Document(results, profiles...)
 	if err != nil {
 		t.Fatal(err)
 	}

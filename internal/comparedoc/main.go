@@ -47,7 +47,11 @@ func run(docs string, results []string) error {
 	// not stay.
 	var files map[string][]byte
 	if len(all) > 0 {
-		if files, err = compare.Document(all); err != nil {
+		profiles, err := compare.ReadProfiles(dir)
+		if err != nil {
+			return err
+		}
+		if files, err = compare.Document(all, profiles...); err != nil {
 			return err
 		}
 	}

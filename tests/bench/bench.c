@@ -12,6 +12,9 @@
  * bench attach control=I veth=NAME       attach and detach, and replace
  * bench packets veth=NAME verdict=N      a frame that asks for verdict N
  * bench replay                           what standard input says: replay.h
+ * bench measure op=NAME control=I dev=I veth=NAME
+ *                                        one operation by its name
+ * bench loop count=N op=NAME ...         it N times, to be profiled
  *
  * One JSON object a line: the name of the operation and of a batch the
  * smallest, the median and the largest cost of one operation.
@@ -23,8 +26,8 @@
 #define FRAMES	16	/* in a batch of packets, one NAPI run each */
 
 /* What the command line says. */
-static uint32_t control, dev, veth, verdict;
-static const char *veth_name;
+static uint32_t control, dev, veth, verdict, count;
+static const char *veth_name, *op_name = "";
 
 /* 1,000,000 instructions. */
 static int op_clock(void)
@@ -394,6 +397,57 @@ static void packets(void)
 	measure("frame", op_packets, false);
 }
 
+/* One operation by its name */
+
+static const struct {
+	const char *name;
+	int (*op)(void);
+} operations[] = {
+	{ "stats-get own", op_do_own },
+	{ "RTM_GETSTATS", op_getstats },
+	{ "ethtool CHANNELS_GET", op_channels },
+	{ "map lookup stats own", op_lookup_own },
+	{ "hash map lookup", op_hash_lookup },
+	{ "ethtool -S ioctl", op_ethtool_stats },
+	{ "stats-get dump", op_stats_dump },
+	{ "map iterate", op_map_iterate },
+};
+
+/*
+ * Up to 8,000 instructions: samples are taken at regular intervals, and would
+ * otherwise fall in step with what is always of the same length.
+ */
+static __attribute__((noinline)) void jitter(void)
+{
+	static uint64_t state = 1;
+	unsigned long n;
+
+	state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+	n = 1 + (state >> 52);
+	__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n) : : "cc");
+}
+
+static int by_name(bool loop)
+{
+	unsigned int i;
+
+	for (i = 0; strcmp(operations[i].name, op_name);)
+		if (++i == sizeof(operations) / sizeof(*operations))
+			return fprintf(stderr, "bench: no operation %s\n", op_name), 1;
+	hash_map_setup();
+	ethtool_setup();
+	route_setup(veth);
+	channels_setup();
+	doors_setup();
+	if (!loop)
+		measure(op_name, operations[i].op, false);
+	for (; loop && count; count--) {
+		operations[i].op();
+		jitter();
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *value;
@@ -408,6 +462,10 @@ int main(int argc, char **argv)
 			dev = atoi(value);
 		else if (!strncmp(argv[i], "verdict=", 8))
 			verdict = atoi(value);
+		else if (!strncmp(argv[i], "count=", 6))
+			count = atoi(value);
+		else if (!strncmp(argv[i], "op=", 3))
+			op_name = value;
 		else if (!strncmp(argv[i], "veth=", 5))
 			veth_name = value;
 	}
@@ -431,6 +489,8 @@ int main(int argc, char **argv)
 		packets();
 	else if (argc > 1 && !strcmp(argv[1], "replay"))
 		replay();
+	else if (argc > 1 && (!strcmp(argv[1], "measure") || !strcmp(argv[1], "loop")) && veth)
+		return by_name(!strcmp(argv[1], "loop"));
 	else
 		return fprintf(stderr, "bench: see bench.c for usage\n"), 1;
 	return 0;

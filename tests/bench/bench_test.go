@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/xdpctl/xdpctl-nl/internal/compare"
 )
 
 func TestNumber(t *testing.T) {
@@ -85,5 +87,45 @@ func TestReport(t *testing.T) {
 	r.print(&out)
 	if !strings.Contains(out.String(), "5 of 8 targets met") {
 		t.Errorf("printed:\n%s", &out)
+	}
+}
+
+func TestSymbols(t *testing.T) {
+	all := symbols{{addr: 0x401000, Sampled: compare.Sampled{Name: "main", User: true}}, {addr: 0x401100, Sampled: compare.Sampled{Name: "jitter", User: true}}}
+	all, err := all.addKernel(strings.NewReader(`ffffffff81000100 T do_syscall_64
+ffffffff82000000 D some_data
+ffffffffc0000000 t put_entry	[xdpctl]
+ffffffff81000000 t _stext
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := all.count(strings.NewReader(`
+          401000
+          4010ff
+          401104
+ffffffff81000100
+ffffffff810001ff
+ffffffffc0000010
+            1000
+`[1:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []compare.Sampled{
+		{Name: "main", User: true, Samples: 2},
+		{Name: "do_syscall_64", Samples: 2},
+		{Name: "put_entry", Module: "xdpctl", Samples: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if _, err := (symbols{}).addKernel(strings.NewReader("0000000000000000 T do_syscall_64\n")); err == nil {
+		t.Error("addresses that may not be seen are no error")
+	}
+	for name, text := range map[string]string{"nothing": "", "words": "no address\n"} {
+		if _, err := all.count(strings.NewReader(text)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }

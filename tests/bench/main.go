@@ -38,6 +38,7 @@ type options struct {
 	sizes int
 	only  bool
 	serve string
+	prof  bool
 }
 
 func main() {
@@ -46,12 +47,16 @@ func main() {
 	flag.IntVar(&opts.sizes, "sizes", len(sizes), "how many of the numbers of netdevs to iterate over")
 	flag.BoolVar(&opts.only, "transports", false, "measure nothing but transports, and write no figures")
 	flag.StringVar(&opts.serve, "serve", "", "be the server at this `path`, of which another process measures the transport")
+	flag.BoolVar(&opts.prof, "profile", false, "profile operations by function instead; figures go to profile/RELEASE.json")
 	flag.Parse()
 	sizes = sizes[:min(opts.sizes, len(sizes))]
 
 	do := mainErr
 	if opts.serve != "" {
 		do = func(opts options) error { return serve(opts.serve) }
+	}
+	if opts.prof {
+		do = profileMain
 	}
 	if err := do(opts); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)

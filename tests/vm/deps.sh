@@ -15,7 +15,7 @@ packages="gcc libc6-dev make bc bison flex perl xz-utils kmod git ca-certificate
 packages="$packages sparse clang llvm libbpf-dev"
 # The virtual machine and what is run in it.
 packages="$packages qemu-system-x86 seabios bpftool iproute2 ethtool strace procps
-	xdp-tools
+	xdp-tools linux-perf
 	libnl-utils python3 python3-pyroute2 python3-yaml python3-jsonschema"
 
 say() { echo "deps: $*" >&2; }
