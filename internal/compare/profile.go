@@ -300,10 +300,11 @@ func profileSection(profiles []*Profile) string {
 	b.WriteString("## Where the instructions go\n")
 	para("Raw C, without drivers' counters. What an operation costs was measured; samples, which perf(1) takes "+
 		"every %s instructions, distribute it over functions. They are taken where interrupts are on: what runs while "+
-		"they are off counts for the function that turns them on. `make profile` measures again and leaves "+
+		"they are off counts for the function that turns them on. Two runs give a function the same to half a percent of its "+
+		"operation. `make profile` measures again and leaves "+
 		"`build/profile/RELEASE.json`, of which [comparison/](comparison) has copies.", number(float64(profiles[0].Period)))
 	para("An instruction that repeats itself counts as often as it does so, which is once a byte where the kernel clears a " +
-		"page. So clearing weighs more here than it does by the clock. Debian's kernels clear whatever is allocated "+
+		"page. So clearing weighs more here than it does by the clock. Debian's kernels clear whatever is allocated " +
 		"(CONFIG_INIT_ON_ALLOC_DEFAULT_ON); others need not.")
 	for _, p := range profiles {
 		fmt.Fprintf(&b, "\n### Linux %s\n", p.Release)
