@@ -39,6 +39,20 @@ func nextAttr(b []byte) (id uint16, payload, rest []byte, ok bool) {
 	return id, b[attrHeaderLen:n], b[end:], true
 }
 
+// attrU64Len is the length of an attribute that is a number of 64 bits.
+const attrU64Len = attrHeaderLen + 8
+
+// attrU64 is the first attribute of b, if it is as long as a number of 64 bits. It
+// is made to be inlined: most of a dump is such numbers.
+func attrU64(b []byte) (id uint16, n uint64, ok bool) {
+	if len(b) < attrU64Len || ne.Uint16(b) != attrU64Len {
+		return 0, 0, false
+	}
+	return ne.Uint16(b[2:]) & attrTypeMask, ne.Uint64(b[attrHeaderLen:]), true
+}
+
+func setU64[T ~uint64](dst *T, n uint64) { *dst = T(n) }
+
 func errTruncated(set *AttrSet) error {
 	return fmt.Errorf("decode %s: %w: truncated", set.Name, ErrMalformed)
 }

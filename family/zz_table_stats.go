@@ -306,6 +306,54 @@ func (v *Stats) DecodeAttrs(b []byte, k *StatsKey) error {
 	var seen uint64
 	*v = Stats{}
 	for len(b) > 0 {
+		if id, n, ok := attrU64(b); ok {
+			switch id {
+			case AttrStatsPackets:
+				setU64(&v.Packets, n)
+			case AttrStatsBytes:
+				setU64(&v.Bytes, n)
+			case AttrStatsAborted:
+				setU64(&v.Aborted, n)
+			case AttrStatsDrop:
+				setU64(&v.Drop, n)
+			case AttrStatsInvalid:
+				setU64(&v.Invalid, n)
+			case AttrStatsPass:
+				setU64(&v.Pass, n)
+			case AttrStatsRedirect:
+				setU64(&v.Redirect, n)
+			case AttrStatsRedirectErrors:
+				setU64(&v.RedirectErrors, n)
+			case AttrStatsTX:
+				setU64(&v.TX, n)
+			case AttrStatsTXErrors:
+				setU64(&v.TXErrors, n)
+			case AttrStatsXmitPackets:
+				setU64(&v.XmitPackets, n)
+			case AttrStatsXmitBytes:
+				setU64(&v.XmitBytes, n)
+			case AttrStatsXmitErrors:
+				setU64(&v.XmitErrors, n)
+			case AttrStatsXmitFull:
+				setU64(&v.XmitFull, n)
+			case AttrStatsExceptionAborted:
+				setU64(&v.ExceptionAborted, n)
+			case AttrStatsExceptionTX:
+				setU64(&v.ExceptionTX, n)
+			case AttrStatsExceptionRedirect:
+				setU64(&v.ExceptionRedirect, n)
+			case AttrStatsExceptionInvalid:
+				setU64(&v.ExceptionInvalid, n)
+			case AttrStatsMetered:
+				setU64(&v.Metered, n)
+			default:
+				goto other
+			}
+			seen |= 1 << (id & 63)
+			b = b[attrU64Len:]
+			continue
+		}
+	other:
 		id, p, rest, ok := nextAttr(b)
 		if !ok {
 			return errTruncated(AttrSetStats)

@@ -18,6 +18,7 @@ var funcs = template.FuncMap{
 	"c":          cName,
 	"comment":    comment,
 	"getCall":    getCall,
+	"numbers":    numbers,
 	"goName":     goName,
 	"goType":     goType,
 	"hexBig":     hexBig,
@@ -97,6 +98,16 @@ func getCall(m Member, recv string) string {
 	default:
 		return fmt.Sprintf("getBytes(p, %s[:])", field)
 	}
+}
+
+// numbers are the members that are numbers of 64 bits, where they are many: then it
+// is worth it to read them by a path of their own.
+func numbers(all []Member) []Member {
+	all = slices.DeleteFunc(slices.Clone(all), func(m Member) bool { return m.Attr.Kind != KindU64 || m.Count > 0 })
+	if len(all) < 8 {
+		return nil
+	}
+	return all
 }
 
 // appendCall returns the call that appends the field of recv to b.
