@@ -27,8 +27,10 @@ const (
 	fewBatches = 10
 	fewSingles = 30
 	// longShare is the share of the budget from which on an iteration is a batch
-	// in itself, of which there is one in a round.
-	longShare = 0.02
+	// in itself, of which there are longBatches in a round, or one where a server
+	// is asked, which takes a hundred times as long.
+	longShare   = 0.02
+	longBatches = 6
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of
@@ -82,6 +84,7 @@ type watch struct {
 	clock  clock
 	budget float64
 	coarse bool // an iteration over many: nothing but batches matters
+	long   int  // how many batches of one that takes long
 	own    int64
 	op     func() error
 	undo   func() error
@@ -149,7 +152,14 @@ func (w *watch) measure() (*samples, error) {
 		return nil, err
 	}
 	if w.coarse && cost > longShare*w.budget {
-		return &samples{Batches: []float64{cost}, Singles: []float64{cost}}, nil
+		costs := []float64{cost}
+		for range w.long - 1 {
+			if cost, err = w.once(); err != nil {
+				return nil, err
+			}
+			costs = append(costs, cost)
+		}
+		return &samples{Batches: costs, Singles: costs}, nil
 	}
 	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < min(warmUp, w.budget); {
 		if cost, err = w.once(); err != nil {

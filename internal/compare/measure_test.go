@@ -99,13 +99,13 @@ func TestSlope(t *testing.T) {
 	}
 }
 
-// TestLong wants an iteration that takes long to be done twice: to get warm, and to
-// be measured.
+// TestLong wants an iteration that takes long to be done once to get warm, and as
+// often as is said to be measured.
 func TestLong(t *testing.T) {
 	done := 0
-	w := &watch{clock: wall, budget: 1, coarse: true, op: func() error { done++; return nil }}
+	w := &watch{clock: wall, budget: 1, coarse: true, long: 3, op: func() error { done++; return nil }}
 	s, err := w.measure()
-	if err != nil || done != 2 || len(s.Batches) != 1 || len(s.Singles) != 1 {
+	if err != nil || done != 4 || len(s.Batches) != 3 || len(s.Singles) != 3 {
 		t.Errorf("done %d times: %+v, %v", done, s, err)
 	}
 	w.coarse, done = false, 0

@@ -213,7 +213,10 @@ func (t *task) measure(o *Options, r *replayer) error {
 }
 
 func (t *task) sample(o *Options, r *replayer) (*samples, error) {
-	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, undo: t.undo}
+	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, long: longBatches, undo: t.undo}
+	if t.way != nil && t.way.backend == backendNative {
+		w.long = 1
+	}
 	if t.inC {
 		start := wall.now()
 		if err := t.do(r); err != nil {
