@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -112,6 +114,12 @@ func (t *thread) do(f func()) error {
 	}
 	<-done
 	return nil
+}
+
+// elem is bpfElem.
+func (t *thread) elem(cmd, fd int, k, v unsafe.Pointer, flags uint64) (errno syscall.Errno, err error) {
+	err = t.do(func() { errno = bpfElem(cmd, fd, k, v, flags) })
+	return errno, err
 }
 
 // close ends the thread. No do may be under way or follow.

@@ -67,14 +67,20 @@ func (t *table[K, V]) Update(ctx context.Context, k *K, v *V, how family.Update)
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
-	var errno syscall.Errno
-	if err := t.thread.do(func() {
-		errno = bpfElem(unix.BPF_MAP_UPDATE_ELEM, t.m.FD(),
-			unsafe.Pointer(k), unsafe.Pointer(v), uint64(how))
-	}); err != nil {
+	errno, err := t.change(unix.BPF_MAP_UPDATE_ELEM, unsafe.Pointer(k), unsafe.Pointer(v), uint64(how))
+	if err != nil {
 		return err
 	}
 	return opError(t.opSet, errno)
+}
+
+// change changes an element in the netns of the table. A function to do it
+// elsewhere allocates, and so is made only where there is such a place.
+func (t *table[K, V]) change(cmd int, k, v unsafe.Pointer, flags uint64) (syscall.Errno, error) {
+	if t.thread == nil {
+		return bpfElem(cmd, t.m.FD(), k, v, flags), nil
+	}
+	return t.thread.elem(cmd, t.m.FD(), k, v, flags)
 }
 
 // Delete implements [family.Table].
@@ -82,10 +88,8 @@ func (t *table[K, V]) Delete(ctx context.Context, k *K) error {
 	if err := t.begin(ctx); err != nil {
 		return err
 	}
-	var errno syscall.Errno
-	if err := t.thread.do(func() {
-		errno = bpfElem(unix.BPF_MAP_DELETE_ELEM, t.m.FD(), unsafe.Pointer(k), nil, 0)
-	}); err != nil {
+	errno, err := t.change(unix.BPF_MAP_DELETE_ELEM, unsafe.Pointer(k), nil, 0)
+	if err != nil {
 		return err
 	}
 	return opError(t.opDelete, errno)

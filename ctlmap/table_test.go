@@ -361,6 +361,13 @@ func TestAllocs(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("lookup: %v allocations", n)
 	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := errors.Join(any.Delete(ctx, k), any.Update(ctx, k, v, family.UpdateAny)); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("delete and update: %v allocations", n)
+	}
 	cur := any.Cursor(ctx, nil)
 	if n := testing.AllocsPerRun(5, func() {
 		if !cur.Next(k, v) {
