@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/xdpctl/xdpctl-nl/family"
 )
 
 // absent is what stands where nothing was measured.
@@ -98,8 +100,16 @@ func (g *cellGroup) find(way Way, layer Layer) *Cell {
 	return nil
 }
 
-// groups returns the cells that keep accepts, by control type in the order of
-// the result, and operation.
+// typeOrder is the order of the spec. Others, which are peers, come behind as they
+// stand in the result.
+var typeOrder = func() (names []string) {
+	for _, d := range family.Descs() {
+		names = append(names, d.Name)
+	}
+	return names
+}()
+
+// groups returns the cells that keep accepts, by control type and operation.
 func (r *Result) groups(keep func(*Cell) bool) []*cellGroup {
 	var types []string
 	var groups []*cellGroup
@@ -118,7 +128,8 @@ func (r *Result) groups(keep func(*Cell) bool) []*cellGroup {
 		groups[i].cells = append(groups[i].cells, c)
 	}
 	slices.SortStableFunc(groups, func(a, b *cellGroup) int {
-		return cmp.Or(cmp.Compare(slices.Index(types, a.typ), slices.Index(types, b.typ)),
+		return cmp.Or(cmp.Compare(rank(typeOrder, a.typ), rank(typeOrder, b.typ)),
+			cmp.Compare(slices.Index(types, a.typ), slices.Index(types, b.typ)),
 			cmp.Compare(rank(opOrder, a.op), rank(opOrder, b.op)))
 	})
 	for _, g := range groups {
