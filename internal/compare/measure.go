@@ -44,6 +44,9 @@ type samples struct {
 	allocs  float64
 }
 
+// allAlone is for operations that are timed by themselves: every one is a batch.
+func (s *samples) allAlone() { s.Batches = append(s.Batches, s.Singles...) }
+
 // clock is what costs are told by: clocks of the kernel, added up. An operation
 // that sleeps is measured by the time that those run who work for it, since where
 // instructions are counted the clock on the wall goes on when nobody does.
@@ -101,18 +104,10 @@ func (w *watch) once() (float64, error) {
 	return float64(max(cost-w.own, 0)), err
 }
 
-// batch is the mean cost of n operations.
+// batch is the mean cost of n operations. One that is undone is timed by itself.
 func (w *watch) batch(n int) (float64, error) {
 	if w.undo != nil {
-		sum := 0.
-		for range n {
-			cost, err := w.once()
-			if err != nil {
-				return 0, err
-			}
-			sum += cost
-		}
-		return sum / float64(n), nil
+		return w.once()
 	}
 	start := w.clock.now()
 	for range n {
@@ -180,6 +175,9 @@ func (w *watch) measure() (*samples, error) {
 		if s.Singles[i], err = w.once(); err != nil {
 			return nil, err
 		}
+	}
+	if w.undo != nil {
+		s.allAlone()
 	}
 	s.allocs, err = w.allocs(min(n, 10))
 	return s, err
