@@ -77,7 +77,7 @@ func TestTransportProcessInterrupt(t *testing.T) {
 		}
 		return tr
 	}
-	for _, after := range []time.Duration{0, 100 * time.Microsecond, 50 * time.Millisecond} {
+	for _, after := range []time.Duration{-1, 0, 100 * time.Microsecond, 50 * time.Millisecond} {
 		for name, tt := range map[string]struct {
 			interrupt func(tr *unixTransport, cancel func())
 			want      error
@@ -88,7 +88,11 @@ func TestTransportProcessInterrupt(t *testing.T) {
 			tr := ask()
 			ctx, cancel := context.WithCancel(t.Context())
 			begin := time.Now()
-			time.AfterFunc(after, func() { tt.interrupt(tr, cancel) })
+			if after < 0 {
+				tt.interrupt(tr, cancel)
+			} else {
+				time.AfterFunc(after, func() { tt.interrupt(tr, cancel) })
+			}
 			_, err := tr.Receive(ctx, make([]byte, 100))
 			if took := time.Since(begin); !errors.Is(err, tt.want) || errors.Is(err, errHangup) || took < after || took > 5*time.Second {
 				t.Errorf("%s after %v: got error %v after %v, want %v", name, after, err, took, tt.want)

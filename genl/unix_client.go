@@ -19,6 +19,10 @@ import (
 // dialTimeout is how long a server may take to say hello.
 const dialTimeout = 10 * time.Second
 
+// syncPatience is how long a server that is asked what it has is waited for by who
+// has no time left: it may be in a handler that does not end.
+const syncPatience = time.Second
+
 // DialUnix connects to a [Server] that listens on a unix socket. A path that
 // begins with @ is an abstract address.
 //
@@ -314,13 +318,15 @@ func (t *unixTransport) receiveNow(ctx context.Context, b []byte) (int, error) {
 	// It is asked, and what it has comes before it acknowledges that.
 	id, _ := t.expect()
 	defer t.forget(id)
-	if err := t.send(context.Background(), frameSync, id, nil, nil); err != nil {
-		return 0, err
+	brief, cancel := context.WithTimeout(context.Background(), syncPatience)
+	defer cancel()
+	if err := t.send(brief, frameSync, id, nil, nil); err != nil {
+		return 0, instead(brief, err, ctx)
 	}
 	for {
-		f, n, err := t.next(context.Background(), b)
+		f, n, err := t.next(brief, b)
 		if err != nil {
-			return 0, err
+			return 0, instead(brief, err, ctx)
 		}
 		if n, ok, err := t.took(f, n, b); ok {
 			return n, err
@@ -329,6 +335,14 @@ func (t *unixTransport) receiveNow(ctx context.Context, b []byte) (int, error) {
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// instead is the error of ctx if err is that of brief.
+func instead(brief context.Context, err error, ctx context.Context) error {
+	if err == brief.Err() {
+		return ctx.Err()
+	}
+	return err
 }
 
 // took counts a datagram with data or an error that was received into b; ok is
