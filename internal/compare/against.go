@@ -34,7 +34,7 @@ func (d *difference) share() float64 { return math.Abs(d.after/d.before - 1) }
 var ErrDiffers = errors.New("figures differ from those of the run before")
 
 // WriteAgainst holds the figures of two runs on the same kernel against each other:
-// the least means, which repeat, and the costs of iterations. The error is
+// the medians, which tables and plots show, and the costs of iterations. The error is
 // [ErrDiffers] if one is beyond what it may differ by: 1 % in C and raw Go, 5 % in
 // other layers. Tools are measured by single runs, and left out.
 func WriteAgainst(w io.Writer, before, after *Result) error {
@@ -108,9 +108,9 @@ func differences(before, after *Result) (all []difference, alone int) {
 // deterministic are the figures that are to repeat.
 func (r *Result) deterministic() (all []difference) {
 	for _, c := range r.Cells {
-		if c.measured() && c.Layer != Tool && c.Min > 0 {
+		if c.measured() && c.Layer != Tool {
 			what := fmt.Sprintf("%s %s, %s", c.Type, c.Op, wayLayer(c.Way, c.Layer))
-			all = append(all, difference{what: what, layer: c.Layer, after: c.Min})
+			all = append(all, difference{what: what, layer: c.Layer, after: c.Median})
 		}
 	}
 	for _, s := range r.Iterations {

@@ -77,9 +77,9 @@ type Cell struct {
 	// Operations is how many the costs are from, of the histogram if it is 0.
 	Operations int `json:"operations,omitempty"`
 
-	// Min is the least mean of a batch of operations, which is the figure that
-	// repeats; the others are of single operations, so that a median can be
-	// below it. A tool is measured by single runs.
+	// Min is the least mean of a batch of operations; the others are of single
+	// operations, so that a median can be below it. A tool is measured by single
+	// runs, and what is undone is timed by itself: Min is the least of those.
 	Min    float64 `json:"min"`
 	Median float64 `json:"median"`
 	P99    float64 `json:"p99"`
