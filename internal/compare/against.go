@@ -34,7 +34,8 @@ func (d *difference) share() float64 { return math.Abs(d.after/d.before - 1) }
 var ErrDiffers = errors.New("figures differ from those of the run before")
 
 // WriteAgainst holds the figures of two runs on the same kernel against each other:
-// the medians, which tables and plots show, and the costs of iterations. The error is
+// the least means, and the medians of updates and deletes, which are timed one by one,
+// and of some of which others now and then do a part. The error is
 // [ErrDiffers] if one is beyond what it may differ by: 1 % in C and raw Go, 5 % in
 // other layers. Tools are measured by single runs, and left out.
 func WriteAgainst(w io.Writer, before, after *Result) error {
@@ -89,6 +90,14 @@ func WriteAgainst(w io.Writer, before, after *Result) error {
 	return nil
 }
 
+// repeats is the figure that is to repeat.
+func (c *Cell) repeats() float64 {
+	if c.Op == opUpdate || c.Op == opDelete {
+		return c.Median
+	}
+	return c.Min
+}
+
 // differences are the figures that both runs have, and how many only one has.
 func differences(before, after *Result) (all []difference, alone int) {
 	old := before.deterministic()
@@ -108,9 +117,9 @@ func differences(before, after *Result) (all []difference, alone int) {
 // deterministic are the figures that are to repeat.
 func (r *Result) deterministic() (all []difference) {
 	for _, c := range r.Cells {
-		if c.measured() && c.Layer != Tool {
+		if c.measured() && c.Layer != Tool && c.repeats() > 0 {
 			what := fmt.Sprintf("%s %s, %s", c.Type, c.Op, wayLayer(c.Way, c.Layer))
-			all = append(all, difference{what: what, layer: c.Layer, after: c.Median})
+			all = append(all, difference{what: what, layer: c.Layer, after: c.repeats()})
 		}
 	}
 	for _, s := range r.Iterations {
