@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	testutil.Main(m)
 }
 
-// sizes are few, for time. The last is more than a map is often made for.
-var sizes = []int{10, 20, 1100}
+// sizes are few, for time.
+var sizes = []int{10, 20, 40}
 
 // TestRun wants every operation of every way and layer to have been measured, with
 // the answers equal, and what each costs in calls.
@@ -70,6 +70,20 @@ func TestRun(t *testing.T) {
 		}
 	}
 	checkSlopes(t, r)
+}
+
+// TestMany iterates over more netdevs than maps are often made for.
+func TestMany(t *testing.T) {
+	t.Setenv("PATH", "")
+	r, err := compare.Run(t.Context(), compare.Options{Types: []string{"xdp-stats"}, Sizes: []int{10, 20, 1100}, Rounds: 1, Budget: 1e5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Iterations {
+		if s.Way != compare.Peer && s.Layer != compare.RawC && (len(s.Points) != 3 || !s.Equal) {
+			t.Errorf("%s by %s in %s: %+v", s.Type, s.Way, s.Layer, s)
+		}
+	}
 }
 
 func checkSlopes(t *testing.T, r *compare.Result) {
