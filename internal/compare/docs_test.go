@@ -114,6 +114,11 @@ func TestCommittedDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, r := range results {
+		if err := r.Qualify(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	profiles, err := ReadProfiles(filepath.Join(docs, DocumentDir))
 	if err != nil {
 		t.Fatal(err)

@@ -244,9 +244,10 @@ func (s *Slope) spread() (worst float64, ok bool) {
 	return worst, len(s.Points) > 0
 }
 
-// bend is by how much of the one the slopes differ, in per cent.
+// bend is by how much of the one the slopes differ, in per cent. Where a netdev more
+// costs next to nothing, since there are no more entries, there is nothing to tell.
 func (s *Slope) bend() (float64, bool) {
-	if len(s.Points) < 3 || s.Low <= 0 {
+	if len(s.Points) < 3 || s.Low < 1 {
 		return 0, false
 	}
 	return 100 * math.Abs(s.High/s.Low-1), true
