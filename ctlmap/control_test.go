@@ -234,10 +234,11 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-func BenchmarkCursor(b *testing.B) {
+func BenchmarkCursor(b *testing.B) { benchmarkCursor(b, control(b).Stats()) }
+
+func benchmarkCursor[K, V any](b *testing.B, tab family.Table[K, V]) {
 	ctx := context.Background()
-	tab := control(b).Stats()
-	k, v := new(family.StatsKey), new(family.Stats)
+	k, v := new(K), new(V)
 	b.ReportAllocs()
 	cur := tab.Cursor(ctx, nil)
 	for b.Loop() {
@@ -271,20 +272,10 @@ func BenchmarkLookupPlain(b *testing.B) {
 func BenchmarkCursorPlain(b *testing.B) {
 	ctx := context.Background()
 	tab := plainTable(b)
-	k, v := new(family.ProgKey), new(family.Prog)
 	for i := range uint32(50) {
-		if err := tab.Update(ctx, &family.ProgKey{Ifindex: 1 + i}, v, family.UpdateAny); err != nil {
+		if err := tab.Update(ctx, &family.ProgKey{Ifindex: 1 + i}, new(family.Prog), family.UpdateAny); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportAllocs()
-	cur := tab.Cursor(ctx, nil)
-	for b.Loop() {
-		if !cur.Next(k, v) {
-			if err := cur.Err(); err != nil {
-				b.Fatal(err)
-			}
-			cur = tab.Cursor(ctx, nil)
-		}
-	}
+	benchmarkCursor[family.ProgKey, family.Prog](b, tab)
 }

@@ -116,7 +116,7 @@ func (t *thread) do(f func()) error {
 	return nil
 }
 
-// elem is bpfElem.
+// elem is bpfElem, in the netns of the thread.
 func (t *thread) elem(cmd, fd int, k, v unsafe.Pointer, flags uint64) (errno syscall.Errno, err error) {
 	err = t.do(func() { errno = bpfElem(cmd, fd, k, v, flags) })
 	return errno, err

@@ -226,7 +226,7 @@ func eachAttr(b []byte, f func(typ uint16, data []byte) error) error {
 			return errors.New("truncated attribute")
 		}
 		if err := f(typ, data); err != nil {
-			return err
+			return fmt.Errorf("attribute %d: %w", typ, err)
 		}
 		b = rest
 	}

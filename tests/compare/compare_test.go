@@ -79,10 +79,19 @@ func TestMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Three layers of each of the module's ways, and one of each server.
+	want := 8
 	for _, s := range r.Iterations {
-		if s.Way != compare.Peer && s.Layer != compare.RawC && (len(s.Points) != 3 || !s.Equal) {
+		if s.Way == compare.Peer || s.Layer == compare.RawC {
+			continue
+		}
+		want--
+		if len(s.Points) != 3 || !s.Equal {
 			t.Errorf("%s by %s in %s: %+v", s.Type, s.Way, s.Layer, s)
 		}
+	}
+	if want != 0 {
+		t.Errorf("%d iterations are missing", want)
 	}
 }
 
