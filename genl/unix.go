@@ -133,7 +133,18 @@ func (d *datagramIO) init(call, flags uintptr) {
 			if d.block {
 				how = flags
 			}
+			room := d.msg.Controllen
 			n, _, errno := unix.Syscall(call, fd, uintptr(unsafe.Pointer(&d.msg)), how)
+			if n == 0 && errno == 0 {
+				// Linux looks at the queue first, and at the shutdown
+				// afterwards: who sends and hangs up in between seems
+				// to have sent nothing. Now the queue is complete.
+				d.msg.Controllen = room
+				n, _, errno = unix.Syscall(call, fd, uintptr(unsafe.Pointer(&d.msg)), flags|unix.MSG_DONTWAIT)
+				if errno == unix.EAGAIN {
+					n, errno = 0, 0 // it was an empty datagram
+				}
+			}
 			d.n, d.errno = int(n), errno
 			d.late = d.block && errno == unix.EAGAIN
 			d.block = false
