@@ -211,6 +211,9 @@ func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
 		d.advance()
 	}
 	if d.ended != 0 && len(d.ahead) == 0 {
+		if w.Empty() && d.wrote { // the end is a part of its own, which comes later
+			d.ended = d.t.server.generation(d.r.Context())
+		}
 		w.Consistent(d.ended)
 		if err := d.cur.Err(); err != nil {
 			return refusal(d.t.desc.Set, d.r, err)

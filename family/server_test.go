@@ -252,19 +252,24 @@ func TestServerFilter(t *testing.T) {
 	}
 }
 
-// countedGeneration is a control whose generation is asked for.
+// countedGeneration is a control whose generation is asked for. It changes when it
+// is asked for the changeAt-th time.
 type countedGeneration struct {
 	*memoryControl
-	asked, changes uint32
+	asked, changeAt uint32
 }
 
 func (c *countedGeneration) Generation(context.Context) (uint32, error) {
 	c.asked++
-	return 1 + c.asked*c.changes, nil
+	if c.changeAt != 0 && c.asked >= c.changeAt {
+		return 2, nil
+	}
+	return 1, nil
 }
 
 // TestServerGeneration dumps what takes many parts. However many, the generation
-// is asked for twice, and what changed in between is told.
+// is asked for three times: before the first, behind the last, and when the end is
+// read, which is apart. What changed in between is told.
 func TestServerGeneration(t *testing.T) {
 	for _, n := range []uint32{1, 2, 3000} {
 		memory, _ := serveMemory(t)
@@ -281,12 +286,15 @@ func TestServerGeneration(t *testing.T) {
 			}
 			return got, cur.Err()
 		}
-		if got, err := dump(); got != n || err != nil || c.asked != 2 {
+		if got, err := dump(); got != n || err != nil || c.asked != 3 {
 			t.Errorf("got %d of %d entries, the generation was asked for %d times, error %v", got, n, c.asked, err)
 		}
-		c.changes = 1
-		if _, err := dump(); !errors.Is(err, genl.ErrDumpInterrupted) {
-			t.Errorf("%d entries that changed: got error %v, want %v", n, err, genl.ErrDumpInterrupted)
+		for _, c.changeAt = range []uint32{2, 3} {
+			c.asked = 0
+			// The client dumps once more when it is told.
+			if got, err := dump(); got != n || err != nil || c.asked != 6 {
+				t.Errorf("changed before question %d: got %d of %d entries, asked %d times, error %v", c.changeAt, got, n, c.asked, err)
+			}
 		}
 	}
 }
