@@ -44,28 +44,19 @@ func (r *runner) missing(w *way, l Layer) string {
 	return ""
 }
 
-func (r *runner) skipChanges(t table, why string) {
-	for _, w := range r.ways.list {
-		for _, l := range layersOf(w.name) {
-			for _, op := range []string{opUpdate, opDelete} {
-				reason := why
-				if w.skipped != "" {
-					reason = w.skipped
-				}
-				r.skip(t.desc().Name, op, w.name, l, reason)
-			}
-		}
-	}
-}
-
-// changeCells measures updates and deletes of a control type.
-func (r *runner) changeCells(t table, ch change) error {
+// changeCells measures updates and deletes of a control type, where they are
+// supported.
+func (r *runner) changeCells(t table, ch change, unsupported map[refusal]error) error {
 	var tasks []*task
 	for _, w := range r.ways.list {
 		for _, l := range layersOf(w.name) {
 			for _, op := range []string{opUpdate, opDelete} {
-				if why := r.missing(w, l); why != "" {
-					r.skip(t.desc().Name, op, w.name, l, why)
+				why := r.missing(w, l)
+				if refused := unsupported[refusal{t.name(), w.backend}]; refused != nil && why == "" {
+					why = refused.Error()
+				}
+				if why != "" {
+					r.skip(t.name(), op, w.name, l, why)
 					continue
 				}
 				task, err := r.changeTask(t, w, l, op, ch)
@@ -238,7 +229,7 @@ func (r *runner) readTasks(p *peers) (tasks []*task, err error) {
 			for _, l := range layersOf(w.name) {
 				for _, op := range []string{opLookup, opIterate} {
 					if why := r.missing(w, l); why != "" {
-						r.skip(t.desc().Name, op, w.name, l, why)
+						r.skip(t.name(), op, w.name, l, why)
 						continue
 					}
 					task, err := r.readTask(t, w, l, op)
@@ -411,7 +402,7 @@ func (r *runner) scalingTasks(p *peers) (tasks []*task, err error) {
 					continue
 				}
 				if why := r.missing(w, l); why != "" {
-					r.result.Iterations = append(r.result.Iterations, &Slope{Type: t.desc().Name, Way: w.name, Layer: l, Skipped: why})
+					r.result.Iterations = append(r.result.Iterations, &Slope{Type: t.name(), Way: w.name, Layer: l, Skipped: why})
 					continue
 				}
 				task, err := r.readTask(t, w, l, opIterate)

@@ -15,7 +15,7 @@ func WriteCSV(w io.Writer, r *Result) error {
 	callers := r.callers()
 	head := []string{"release", "machine", "cpus", "unit", "driver", "rx-queues", "tx-queues",
 		"type", "op", "way", "layer", "netdevs", "skipped", "beside", "equal", "operations",
-		"min", "rounds", "spread", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
+		"min", "typical", "rounds", "spread", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
 	for _, n := range callers {
 		head = append(head, "rate-"+strconv.Itoa(n))
 	}
@@ -72,7 +72,8 @@ func (r *Result) csvCell(c *Cell) map[string]string {
 	if n := c.operations(); n > 0 {
 		f["operations"] = strconv.Itoa(n)
 	}
-	f["min"], f["median"], f["p99"], f["max"] = positive(c.Min), positive(c.Median), positive(c.P99), positive(c.Max)
+	f["min"], f["typical"], f["median"] = positive(c.Min), positive(c.Typical), positive(c.Median)
+	f["p99"], f["max"] = positive(c.P99), positive(c.Max)
 	csvSpread(f, c.Rounds, c.Spread)
 	for field, v := range map[string]float64{fieldCalls: c.SystemCalls, fieldSent: float64(c.Sent),
 		fieldReceived: float64(c.Received), fieldAllocs: c.Allocs} {

@@ -16,8 +16,9 @@ import (
 // judge holds answers against each other. Those of one backend must be the same;
 // those of the other, what is common to both.
 type judge struct {
-	tables []table
-	ways   *ways
+	tables     []table
+	changeable []table
+	ways       *ways
 }
 
 // errDiffer is the error of answers that are not equal.
@@ -56,7 +57,7 @@ func (j *judge) reads() error {
 		for _, w := range j.present() {
 			got, err := j.readAll(t, w)
 			if err != nil {
-				return fmt.Errorf("%s by way of %s: %w", t.desc().Name, w.name, err)
+				return fmt.Errorf("%s by way of %s: %w", t.name(), w.name, err)
 			}
 			if first == nil {
 				first, want = w, got
@@ -72,7 +73,7 @@ func (j *judge) reads() error {
 
 // sameAll holds two iterations against each other.
 func (j *judge) sameAll(t table, one, other *way, a, b []entry) error {
-	name := t.desc().Name
+	name := t.name()
 	for i := range max(len(a), len(b)) {
 		if i >= len(a) || i >= len(b) || a[i].key != b[i].key {
 			return errDiffer("keys of "+name, one.name, keys(a), other.name, keys(b))
@@ -110,38 +111,39 @@ func (j *judge) readAll(t table, w *way) ([]entry, error) {
 }
 
 // changes makes each change by every way, each refusal too, and looks at what came
-// of it by all ways into the same backend. Nothing is left of it. Unsupported are
-// the control types that every way refused alike to change.
-func (j *judge) changes(prog int) (unsupported map[string]error, err error) {
-	unsupported = make(map[string]error)
-	for _, t := range j.tables {
-		ch, ok := t.set(prog)
-		if !ok {
-			continue
-		}
-		var first *way
-		var want []any
+// of it by all ways into the same backend. Nothing is left of it. What a backend does
+// not support, all ways into it must refuse alike.
+func (j *judge) changes(prog int) (unsupported map[refusal]error, err error) {
+	unsupported = make(map[refusal]error)
+	for _, t := range j.changeable {
+		ch, _ := t.set(prog)
+		var firsts []*way // one that refused and one that did not
+		var wants [][]any
 		for _, w := range j.present() {
 			got, refused, err := j.change(t, ch, w)
 			if err != nil {
-				return nil, fmt.Errorf("change %s by way of %s: %w", t.desc().Name, w.name, err)
+				return nil, fmt.Errorf("change %s by way of %s: %w", t.name(), w.name, err)
 			}
 			if refused != nil {
-				unsupported[t.desc().Name] = refused
+				unsupported[refusal{t.name(), w.backend}] = refused
 			}
-			if first == nil {
-				first, want = w, got
+			i := slices.IndexFunc(firsts, func(first *way) bool {
+				return first.backend == w.backend || (unsupported[refusal{t.name(), first.backend}] != nil) == (refused != nil)
+			})
+			if i < 0 {
+				firsts, wants = append(firsts, w), append(wants, got)
 				continue
 			}
-			for i := range max(len(want), len(got)) {
-				if i >= len(want) || i >= len(got) || !reflect.DeepEqual(want[i], got[i]) {
-					return nil, errDiffer("changes of "+t.desc().Name, first.name, want, w.name, got)
-				}
+			if !reflect.DeepEqual(wants[i], got) {
+				return nil, errDiffer("changes of "+t.name(), firsts[i].name, wants[i], w.name, got)
 			}
 		}
 	}
 	return unsupported, nil
 }
+
+// refusal is of a change that a backend does not support.
+type refusal struct{ name, backend string }
 
 // change sets, sets again, deletes and deletes again, and returns the errno of each
 // with what there was then.
@@ -152,7 +154,7 @@ func (j *judge) change(t table, ch change, w *way) (seen []any, refused, err err
 		if err != nil {
 			return nil, nil, err
 		}
-		if i == 0 && errno != 0 {
+		if i == 0 && errno == unix.EOPNOTSUPP {
 			return []any{errno}, errno, nil
 		}
 		state, err := j.state(t, w)
@@ -186,7 +188,7 @@ func (j *judge) state(t table, by *way) (any, error) {
 			continue
 		}
 		if !reflect.DeepEqual(want, got) {
-			return nil, errDiffer(t.desc().Name, first.name, want, w.name, value)
+			return nil, errDiffer(t.name(), first.name, want, w.name, value)
 		}
 	}
 	return want, nil

@@ -4,6 +4,8 @@ package compare
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +27,7 @@ type fakePorts struct {
 	there     bool
 	lost      bool // iteration does not see it
 	deaf      bool // deletes change nothing
+	refuse    bool // updates are not supported
 	different func(v *family.Port)
 }
 
@@ -40,7 +43,10 @@ func (p *fakePorts) Lookup(_ context.Context, _ *family.PortKey, v *family.Port)
 }
 
 func (p *fakePorts) Update(_ context.Context, _ *family.PortKey, v *family.Port, _ family.Update) error {
-	if p.there {
+	switch {
+	case p.refuse:
+		return &family.Error{Op: "port-set", Errno: unix.EOPNOTSUPP}
+	case p.there:
 		return &family.Error{Op: "port-set", Errno: unix.EEXIST}
 	}
 	p.value, p.there = *v, true
@@ -90,7 +96,8 @@ func boundPort(edit func(p *fakePorts)) *fake {
 
 func judgeOf(a, b *fake, backend string) *judge {
 	all := tables(3)
-	return &judge{all[len(all)-1:], &ways{list: []*way{
+	ports := all[len(all)-1:]
+	return &judge{ports, ports, &ways{list: []*way{
 		{name: Netlink, backend: backendModule, control: a},
 		{name: Embedded, backend: backend, control: b},
 		{name: Map, backend: backendModule, skipped: noModule},
@@ -148,9 +155,41 @@ func TestChanges(t *testing.T) {
 			checkError(t, err, tt.want)
 		})
 	}
-	// What both refuse is not supported.
-	unsupported, err := judgeOf(boundPort(nil), boundPort(nil), backendNative).changes(0)
-	if err != nil || unsupported["xdp-port"] != unix.EEXIST {
-		t.Errorf("refused by both: %v, %v", unsupported, err)
+}
+
+// What a backend does not support, all ways into it must refuse.
+func TestChangesUnsupported(t *testing.T) {
+	able, unable := &fake{}, &fake{ports: fakePorts{refuse: true}}
+	module, native := refusal{"xdp-port", backendModule}, refusal{"xdp-port", backendNative}
+	for _, tt := range []struct {
+		name    string
+		a, b    *fake
+		backend string
+		want    map[refusal]error
+		err     string
+	}{
+		{"by both", unable, unable, backendNative, map[refusal]error{module: unix.EOPNOTSUPP, native: unix.EOPNOTSUPP}, ""},
+		{"by one", able, unable, backendNative, map[refusal]error{native: unix.EOPNOTSUPP}, ""},
+		{"by one way", able, unable, backendModule, nil, "xdp-port: netlink says"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := judgeOf(tt.a, tt.b, tt.backend).changes(0)
+			checkError(t, err, tt.err)
+			if err == nil && !maps.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// changeable are all commands of settings, in the place of the one that is read.
+func TestChangeable(t *testing.T) {
+	var names []string
+	for _, table := range changeable(3) {
+		names = append(names, table.name())
+	}
+	want := []string{"xdp-prog", "xdp-attr setup-redirect", "xdp-attr setup-md", "xdp-attr setup-meter", "xdp-port"}
+	if !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
 	}
 }

@@ -27,10 +27,11 @@ const (
 	fewBatches = 10
 	fewSingles = 30
 	// longShare is the share of the budget from which on an iteration is a batch
-	// in itself, of which there are longBatches in a round, or one where a server
-	// is asked, which takes a hundred times as long.
-	longShare   = 0.02
-	longBatches = 6
+	// in itself, of which there are longBatches in a round, or serverBatches where a
+	// server is asked, which takes a hundred times as long.
+	longShare     = 0.02
+	longBatches   = 6
+	serverBatches = 2
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of
@@ -43,9 +44,6 @@ type samples struct {
 	Singles []float64 `json:"singles"`
 	allocs  float64
 }
-
-// allAlone is for operations that are timed by themselves: every one is a batch.
-func (s *samples) allAlone() { s.Batches = append(s.Batches, s.Singles...) }
 
 // clock is what costs are told by: clocks of the kernel, added up. An operation
 // that sleeps is measured by the time that those run who work for it, since where
@@ -87,6 +85,7 @@ type watch struct {
 	clock  clock
 	budget float64
 	coarse bool // an iteration over many: nothing but batches matters
+	warm   bool // it has been done before
 	long   int  // how many batches of one that takes long
 	own    int64
 	op     func() error
@@ -104,10 +103,18 @@ func (w *watch) once() (float64, error) {
 	return float64(max(cost-w.own, 0)), err
 }
 
-// batch is the mean cost of n operations. One that is undone is timed by itself.
+// batch is the mean cost of n operations. Each that is undone is timed by itself.
 func (w *watch) batch(n int) (float64, error) {
 	if w.undo != nil {
-		return w.once()
+		sum := 0.
+		for range n {
+			cost, err := w.once()
+			if err != nil {
+				return 0, err
+			}
+			sum += cost
+		}
+		return sum / float64(n), nil
 	}
 	start := w.clock.now()
 	for range n {
@@ -136,13 +143,12 @@ func amounts(cost, budget float64) (n, batchCount, singleCount int) {
 func (w *watch) measure() (*samples, error) {
 	runtime.GC()
 	w.own = w.clock.cost()
-	if _, err := w.once(); err != nil {
-		return nil, err
+	if !w.warm {
+		if _, err := w.once(); err != nil {
+			return nil, err
+		}
 	}
-	// To undo costs as well, and so does to sleep.
-	start := wall.now()
-	_, err := w.once()
-	cost := float64(wall.now() - start)
+	cost, err := w.once()
 	if err != nil {
 		return nil, err
 	}
@@ -176,9 +182,6 @@ func (w *watch) measure() (*samples, error) {
 			return nil, err
 		}
 	}
-	if w.undo != nil {
-		s.allAlone()
-	}
 	s.allocs, err = w.allocs(min(n, 10))
 	return s, err
 }
@@ -205,24 +208,38 @@ func (w *watch) allocs(n int) (float64, error) {
 
 // fill writes what was measured in some rounds into a cell.
 func (c *Cell) fill(rounds ...*samples) {
-	var singles []float64
-	worst := 0.
-	c.Min, c.Allocs, c.Rounds = math.Inf(1), math.Inf(1), len(rounds)
+	var singles, means []float64
+	best, worst := math.Inf(1), 0.
+	c.Allocs, c.Rounds = math.Inf(1), len(rounds)
 	for _, s := range rounds {
 		singles = append(singles, s.Singles...)
-		least := slices.Min(s.Batches)
-		c.Min, worst = min(c.Min, least), max(worst, least)
+		means = append(means, s.Batches...)
+		figure := slices.Min(s.Batches)
+		if c.changes() {
+			figure = medianOf(s.Batches)
+		}
+		best, worst = min(best, figure), max(worst, figure)
 		c.Allocs = min(c.Allocs, s.allocs)
 	}
-	if c.Min > 0 {
-		c.Spread = worst/c.Min - 1
+	if best > 0 {
+		c.Spread = worst/best - 1
 	}
+	c.Min, c.Typical = slices.Min(means), medianOf(means)
 	slices.Sort(singles)
 	n := len(singles)
-	c.Median, c.Max = singles[n/2], singles[n-1]
+	c.Median, c.Max = medianOf(singles), singles[n-1]
 	c.P99 = singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
 	c.Operations = n
 	c.Histogram = histogram(singles)
+}
+
+// changes tells whether the operation changes something, of which others now and
+// then do a part: it sleeps, and they run.
+func (c *Cell) changes() bool { return c.Op == opUpdate || c.Op == opDelete }
+
+func medianOf(costs []float64) float64 {
+	sorted := slices.Sorted(slices.Values(costs))
+	return sorted[len(sorted)/2]
 }
 
 // histogram sorts ascending costs into buckets, eight for each doubling.

@@ -4,6 +4,7 @@ package compare
 
 import (
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,9 +30,15 @@ func TestFill(t *testing.T) {
 		t.Errorf("%d costs up to %v in the histogram", sum, last)
 	}
 	c.Histogram = nil
-	want := Cell{Operations: 200, Min: 20, Median: 101, P99: 198, Max: 200, Rounds: 2, Spread: 0.25, Allocs: 2}
+	want := Cell{Operations: 200, Min: 20, Typical: 25, Median: 101, P99: 198, Max: 200, Rounds: 2, Spread: 0.25, Allocs: 2}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	// What others do a part of is told by its typical costs: 25 and 40.
+	c.Op = opUpdate
+	c.fill(rounds...)
+	if math.Abs(c.Spread-0.6) > 1e-9 {
+		t.Errorf("spread of an update: %v", c.Spread)
 	}
 }
 

@@ -119,8 +119,5 @@ func (r *replayer) measure(w *watch, cost float64, s, undo step) (*samples, erro
 	if len(a.Batches) == 0 || len(a.Singles) == 0 {
 		return nil, fmt.Errorf("%s: nothing was measured", line)
 	}
-	if undo != nil {
-		a.allAlone()
-	}
 	return &a.samples, nil
 }

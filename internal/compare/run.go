@@ -91,9 +91,11 @@ type runner struct {
 	bed    *bed
 	ways   *ways
 	tables []table
-	judge  *judge
-	c      *replayer // nil without
-	close  []func() error
+	// changeable are those that can be changed, by each command.
+	changeable []table
+	judge      *judge
+	c          *replayer // nil without
+	close      []func() error
 }
 
 // run is Run, in the process that measures.
@@ -136,10 +138,12 @@ func (r *runner) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.close = append(r.close, r.ways.Close)
-	r.tables = slices.DeleteFunc(tables(r.bed.veth), func(t table) bool {
+	unwanted := func(t table) bool {
 		return len(r.o.Types) > 0 && !slices.Contains(r.o.Types, t.desc().Name)
-	})
-	r.judge = &judge{r.tables, r.ways}
+	}
+	r.tables = slices.DeleteFunc(tables(r.bed.veth), unwanted)
+	r.changeable = slices.DeleteFunc(changeable(r.bed.veth), unwanted)
+	r.judge = &judge{r.tables, r.changeable, r.ways}
 	// Better now than after all the rest.
 	devs, err := net.Interfaces()
 	if err == nil && len(devs) > r.o.Sizes[0] {
@@ -207,16 +211,9 @@ func (r *runner) changing(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, t := range r.tables {
-		ch, ok := t.set(r.bed.prog(0))
-		if !ok {
-			continue
-		}
-		if refused := unsupported[t.desc().Name]; refused != nil {
-			r.skipChanges(t, refused.Error())
-			continue
-		}
-		if err := r.changeCells(t, ch); err != nil {
+	for _, t := range r.changeable {
+		ch, _ := t.set(r.bed.prog(0))
+		if err := r.changeCells(t, ch, unsupported); err != nil {
 			errs = append(errs, err)
 			break
 		}

@@ -41,9 +41,8 @@ func (t *sheet) addSkipped(why string, cells ...string) {
 }
 
 // minNote says what is less than what.
-const minNote = "Min is the least mean of a batch of operations, and spread by how much that of the worst round is above it; " +
-	"the others are of single operations. Updates and deletes are timed by themselves, and of some a part is now and then " +
-	"done by others, so that their median repeats and their min does not."
+const minNote = "Min is the least mean of a batch of operations, and spread by how much that of the worst round is above it " +
+	"(of updates and deletes, by how much its median is: others now and then do a part of them); the others are of single operations."
 
 // costs is the table of all cells that keep accepts. On a terminal the greatest
 // cost is left out, for want of room.

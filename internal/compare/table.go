@@ -38,6 +38,9 @@ type entry struct{ key, value any }
 // table is a control type, one entry of which is asked about.
 type table interface {
 	desc() *family.TypeDesc
+	// name is that of the control type, with what is changed if there are
+	// several things.
+	name() string
 
 	// lookup, iterate and change are the operations through our packages,
 	// with all they need made beforehand.
@@ -72,6 +75,7 @@ type table interface {
 
 // typed is a table.
 type typed[K, V any, PK keyOf[K], PV valueOf[K, V]] struct {
+	what string // is changed; empty if there is one thing
 	of   func(family.Control) family.Table[K, V]
 	key  K
 	on   func(prog int) V // what an update sets; nil for what cannot be changed
@@ -80,6 +84,13 @@ type typed[K, V any, PK keyOf[K], PV valueOf[K, V]] struct {
 }
 
 func (t *typed[K, V, PK, PV]) desc() *family.TypeDesc { return PK(nil).Desc() }
+
+func (t *typed[K, V, PK, PV]) name() string {
+	if t.what == "" {
+		return t.desc().Name
+	}
+	return t.desc().Name + " " + t.what
+}
 
 func (t *typed[K, V, PK, PV]) lookup(c family.Control) func() error {
 	ctx, table, k, v := context.Background(), t.of(c), t.key, new(V)
@@ -242,21 +253,41 @@ func tables(ifindex uint32) []table {
 		&typed[family.CapsKey, family.Caps, *family.CapsKey, *family.Caps]{
 			of: family.Control.Caps, key: family.CapsKey{Ifindex: ifindex},
 		},
-		&typed[family.AttrKey, family.Attr, *family.AttrKey, *family.Attr]{
-			of: family.Control.Attr, key: family.AttrKey{Ifindex: ifindex},
-			hide: func(v *family.Attr) { hide(&v.PlaceholderProgID); hide(&v.MDBTFID); hide(&v.MDTypeID) },
-			on: func(int) (v family.Attr) {
-				v.SetCommand(family.CommandSetupRedirect)
-				v.SetRingsNum(1)
-				return v
-			},
-		},
+		settings(0, ifindex, nil),
 		&typed[family.PortKey, family.Port, *family.PortKey, *family.Port]{
 			of: family.Control.Port, key: family.PortKey{Port: portNumber},
 			how: family.UpdateNoexist, hide: func(v *family.Port) { hide(&v.DevmapID); hide(&v.IndexMapID) },
 			on: func(int) (v family.Port) { v.SetIfindex(ifindex); return v },
 		},
 	}
+}
+
+// changeable are the control types that can be changed, by each of their commands.
+func changeable(ifindex uint32) (list []table) {
+	for _, t := range tables(ifindex) {
+		if t.desc().Type == family.CtrlTypeXDPAttr {
+			list = append(list,
+				settings(family.CommandSetupRedirect, ifindex, func(v *family.Attr) { v.SetRingsNum(1) }),
+				settings(family.CommandSetupMD, ifindex, func(v *family.Attr) { v.SetEnableMD(1) }),
+				settings(family.CommandSetupMeter, ifindex, func(v *family.Attr) { v.SetEnableMeter(1) }))
+		} else if _, ok := t.set(0); ok {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// settings is xdp-attr, with what a command of it sets, if there is one.
+func settings(c family.Command, ifindex uint32, set func(v *family.Attr)) table {
+	t := &typed[family.AttrKey, family.Attr, *family.AttrKey, *family.Attr]{
+		of: family.Control.Attr, key: family.AttrKey{Ifindex: ifindex},
+		hide: func(v *family.Attr) { hide(&v.PlaceholderProgID); hide(&v.MDBTFID); hide(&v.MDTypeID) },
+	}
+	if set != nil {
+		t.what = c.String()
+		t.on = func(int) (v family.Attr) { v.SetCommand(c); set(&v); return v }
+	}
+	return t
 }
 
 // hide puts 1 in the place of an id.

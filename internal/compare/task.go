@@ -51,7 +51,7 @@ type task struct {
 
 func newTask(t table, w *way, layer Layer, op string) *task {
 	return &task{
-		cell:  &Cell{Type: t.desc().Name, Op: op, Way: w.name, Layer: layer},
+		cell:  &Cell{Type: t.name(), Op: op, Way: w.name, Layer: layer},
 		table: t, way: w,
 		done: func() error { return nil },
 	}
@@ -93,7 +93,7 @@ func decode(t table, s step, b []byte) (list []entry, err error) {
 		for len(b) >= unix.SizeofNlMsghdr+4 {
 			size := int(binary.NativeEndian.Uint32(b))
 			if size < unix.SizeofNlMsghdr+4 || size > len(b) {
-				return nil, fmt.Errorf("%s: message of %d bytes", t.desc().Name, size)
+				return nil, fmt.Errorf("%s: message of %d bytes", t.name(), size)
 			}
 			e, err := t.fromAttrs(b[unix.SizeofNlMsghdr+4 : size])
 			if err != nil {
@@ -213,21 +213,27 @@ func (t *task) measure(o *Options, r *replayer) error {
 }
 
 func (t *task) sample(o *Options, r *replayer) (*samples, error) {
-	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, long: longBatches, undo: t.undo}
+	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, warm: len(t.rounds) > 0, long: longBatches, undo: t.undo}
 	if t.way != nil && t.way.backend == backendNative {
-		w.long = 1
+		w.long = serverBatches
 	}
 	if t.inC {
-		start := wall.now()
+		// To sleep costs time, but no instructions.
+		spent := wall
+		if o.Unit == Instructions {
+			spent = clock{processClock(r.cmd.Process.Pid)}
+		}
+		start := spent.now()
 		if err := t.do(r); err != nil {
 			return nil, err
 		}
+		cost := float64(spent.now() - start)
 		if t.undoStep != nil {
 			if err := t.back(r); err != nil {
 				return nil, err
 			}
 		}
-		return r.measure(w, float64(wall.now()-start), t.step, t.undoStep)
+		return r.measure(w, cost, t.step, t.undoStep)
 	}
 	if t.ownThread() {
 		// The figures are of this thread, undisturbed. What a goroutine

@@ -228,12 +228,16 @@ static double once(clockid_t clock, struct step *s, struct step *undo, uint64_t 
 
 static double batch(clockid_t clock, struct step *s, struct step *undo, uint64_t own, int n)
 {
+	double sum = 0;
 	uint64_t start;
 	int i;
 
 	/* What is undone is timed by itself. */
-	if (undo->run)
-		return once(clock, s, undo, own);
+	if (undo->run) {
+		for (i = 0; i < n; i++)
+			sum += once(clock, s, undo, own);
+		return sum / n;
+	}
 	start = now(clock);
 	for (i = 0; i < n; i++)
 		s->run(s);
