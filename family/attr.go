@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 )
 
 // ErrMalformed is the error of an attribute stream that ends within an
@@ -42,16 +43,27 @@ func nextAttr(b []byte) (id uint16, payload, rest []byte, ok bool) {
 // attrU64Len is the length of an attribute that is a number of 64 bits.
 const attrU64Len = attrHeaderLen + 8
 
-// attrU64 is the first attribute of b, if it is as long as a number of 64 bits. It
-// is made to be inlined: most of a dump is such numbers.
-func attrU64(b []byte) (id uint16, n uint64, ok bool) {
-	if len(b) < attrU64Len || ne.Uint16(b) != attrU64Len {
-		return 0, 0, false
-	}
-	return ne.Uint16(b[2:]) & attrTypeMask, ne.Uint64(b[attrHeaderLen:]), true
-}
+// numbers has by attribute id where a struct has numbers of 64 bits. None is at its
+// beginning.
+type numbers [64]uint16
 
-func setU64[T ~uint64](dst *T, n uint64) { *dst = T(n) }
+// decode stores the attributes that b begins with in the struct at v, as long as
+// they are such numbers. It returns a bit for each of them, and what comes behind:
+// most of a dump is such numbers, so that it does nothing twice.
+func (n *numbers) decode(b []byte, v unsafe.Pointer) (seen uint64, rest []byte) {
+	at := 0
+	for at+attrU64Len <= len(b) {
+		a := (*[attrU64Len]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at))
+		id := ne.Uint16(a[2:]) // with flags it is none of them
+		if ne.Uint16(a[:]) != attrU64Len || int(id) >= len(n) || n[id] == 0 {
+			break
+		}
+		*(*uint64)(unsafe.Add(v, n[id])) = ne.Uint64(a[attrHeaderLen:])
+		seen |= 1 << id
+		at += attrU64Len
+	}
+	return seen, b[at:]
+}
 
 func errTruncated(set *AttrSet) error {
 	return fmt.Errorf("decode %s: %w: truncated", set.Name, ErrMalformed)

@@ -3,6 +3,10 @@
 
 package family
 
+import (
+	"unsafe"
+)
+
 // QstatsKey is the key of control type xdp-qstats, struct xdpctl_qstats_key.
 type QstatsKey struct {
 	// The netdev.
@@ -257,6 +261,24 @@ func (v *Qstats) AppendAttrs(b []byte, set bool) []byte {
 	return b
 }
 
+var qstatsNumbers = numbers{
+	AttrStatsPackets:        uint16(unsafe.Offsetof(Qstats{}.Packets)),
+	AttrStatsBytes:          uint16(unsafe.Offsetof(Qstats{}.Bytes)),
+	AttrStatsAborted:        uint16(unsafe.Offsetof(Qstats{}.Aborted)),
+	AttrStatsDrop:           uint16(unsafe.Offsetof(Qstats{}.Drop)),
+	AttrStatsInvalid:        uint16(unsafe.Offsetof(Qstats{}.Invalid)),
+	AttrStatsPass:           uint16(unsafe.Offsetof(Qstats{}.Pass)),
+	AttrStatsRedirect:       uint16(unsafe.Offsetof(Qstats{}.Redirect)),
+	AttrStatsRedirectErrors: uint16(unsafe.Offsetof(Qstats{}.RedirectErrors)),
+	AttrStatsTX:             uint16(unsafe.Offsetof(Qstats{}.TX)),
+	AttrStatsTXErrors:       uint16(unsafe.Offsetof(Qstats{}.TXErrors)),
+	AttrStatsXmitPackets:    uint16(unsafe.Offsetof(Qstats{}.XmitPackets)),
+	AttrStatsXmitBytes:      uint16(unsafe.Offsetof(Qstats{}.XmitBytes)),
+	AttrStatsXmitErrors:     uint16(unsafe.Offsetof(Qstats{}.XmitErrors)),
+	AttrStatsXmitFull:       uint16(unsafe.Offsetof(Qstats{}.XmitFull)),
+	AttrStatsMetered:        uint16(unsafe.Offsetof(Qstats{}.Metered)),
+}
+
 // DecodeAttrs reads value and key from the netlink attributes of a reply; k may
 // be nil. Unknown attributes are ignored.
 //
@@ -267,46 +289,11 @@ func (v *Qstats) DecodeAttrs(b []byte, k *QstatsKey) error {
 	var seen uint64
 	*v = Qstats{}
 	for len(b) > 0 {
-		if id, n, ok := attrU64(b); ok {
-			switch id {
-			case AttrStatsPackets:
-				setU64(&v.Packets, n)
-			case AttrStatsBytes:
-				setU64(&v.Bytes, n)
-			case AttrStatsAborted:
-				setU64(&v.Aborted, n)
-			case AttrStatsDrop:
-				setU64(&v.Drop, n)
-			case AttrStatsInvalid:
-				setU64(&v.Invalid, n)
-			case AttrStatsPass:
-				setU64(&v.Pass, n)
-			case AttrStatsRedirect:
-				setU64(&v.Redirect, n)
-			case AttrStatsRedirectErrors:
-				setU64(&v.RedirectErrors, n)
-			case AttrStatsTX:
-				setU64(&v.TX, n)
-			case AttrStatsTXErrors:
-				setU64(&v.TXErrors, n)
-			case AttrStatsXmitPackets:
-				setU64(&v.XmitPackets, n)
-			case AttrStatsXmitBytes:
-				setU64(&v.XmitBytes, n)
-			case AttrStatsXmitErrors:
-				setU64(&v.XmitErrors, n)
-			case AttrStatsXmitFull:
-				setU64(&v.XmitFull, n)
-			case AttrStatsMetered:
-				setU64(&v.Metered, n)
-			default:
-				goto other
-			}
-			seen |= 1 << (id & 63)
-			b = b[attrU64Len:]
+		if read, rest := qstatsNumbers.decode(b, unsafe.Pointer(v)); read != 0 {
+			seen |= read
+			b = rest
 			continue
 		}
-	other:
 		id, p, rest, ok := nextAttr(b)
 		if !ok {
 			return errTruncated(AttrSetStats)

@@ -3,6 +3,10 @@
 
 package family
 
+import (
+	"unsafe"
+)
+
 // StatsKey is the key of control type xdp-stats, struct xdpctl_stats_key.
 type StatsKey struct {
 	// The netdev.
@@ -296,6 +300,28 @@ func (v *Stats) AppendAttrs(b []byte, set bool) []byte {
 	return b
 }
 
+var statsNumbers = numbers{
+	AttrStatsPackets:           uint16(unsafe.Offsetof(Stats{}.Packets)),
+	AttrStatsBytes:             uint16(unsafe.Offsetof(Stats{}.Bytes)),
+	AttrStatsAborted:           uint16(unsafe.Offsetof(Stats{}.Aborted)),
+	AttrStatsDrop:              uint16(unsafe.Offsetof(Stats{}.Drop)),
+	AttrStatsInvalid:           uint16(unsafe.Offsetof(Stats{}.Invalid)),
+	AttrStatsPass:              uint16(unsafe.Offsetof(Stats{}.Pass)),
+	AttrStatsRedirect:          uint16(unsafe.Offsetof(Stats{}.Redirect)),
+	AttrStatsRedirectErrors:    uint16(unsafe.Offsetof(Stats{}.RedirectErrors)),
+	AttrStatsTX:                uint16(unsafe.Offsetof(Stats{}.TX)),
+	AttrStatsTXErrors:          uint16(unsafe.Offsetof(Stats{}.TXErrors)),
+	AttrStatsXmitPackets:       uint16(unsafe.Offsetof(Stats{}.XmitPackets)),
+	AttrStatsXmitBytes:         uint16(unsafe.Offsetof(Stats{}.XmitBytes)),
+	AttrStatsXmitErrors:        uint16(unsafe.Offsetof(Stats{}.XmitErrors)),
+	AttrStatsXmitFull:          uint16(unsafe.Offsetof(Stats{}.XmitFull)),
+	AttrStatsExceptionAborted:  uint16(unsafe.Offsetof(Stats{}.ExceptionAborted)),
+	AttrStatsExceptionTX:       uint16(unsafe.Offsetof(Stats{}.ExceptionTX)),
+	AttrStatsExceptionRedirect: uint16(unsafe.Offsetof(Stats{}.ExceptionRedirect)),
+	AttrStatsExceptionInvalid:  uint16(unsafe.Offsetof(Stats{}.ExceptionInvalid)),
+	AttrStatsMetered:           uint16(unsafe.Offsetof(Stats{}.Metered)),
+}
+
 // DecodeAttrs reads value and key from the netlink attributes of a reply; k may
 // be nil. Unknown attributes are ignored.
 //
@@ -306,54 +332,11 @@ func (v *Stats) DecodeAttrs(b []byte, k *StatsKey) error {
 	var seen uint64
 	*v = Stats{}
 	for len(b) > 0 {
-		if id, n, ok := attrU64(b); ok {
-			switch id {
-			case AttrStatsPackets:
-				setU64(&v.Packets, n)
-			case AttrStatsBytes:
-				setU64(&v.Bytes, n)
-			case AttrStatsAborted:
-				setU64(&v.Aborted, n)
-			case AttrStatsDrop:
-				setU64(&v.Drop, n)
-			case AttrStatsInvalid:
-				setU64(&v.Invalid, n)
-			case AttrStatsPass:
-				setU64(&v.Pass, n)
-			case AttrStatsRedirect:
-				setU64(&v.Redirect, n)
-			case AttrStatsRedirectErrors:
-				setU64(&v.RedirectErrors, n)
-			case AttrStatsTX:
-				setU64(&v.TX, n)
-			case AttrStatsTXErrors:
-				setU64(&v.TXErrors, n)
-			case AttrStatsXmitPackets:
-				setU64(&v.XmitPackets, n)
-			case AttrStatsXmitBytes:
-				setU64(&v.XmitBytes, n)
-			case AttrStatsXmitErrors:
-				setU64(&v.XmitErrors, n)
-			case AttrStatsXmitFull:
-				setU64(&v.XmitFull, n)
-			case AttrStatsExceptionAborted:
-				setU64(&v.ExceptionAborted, n)
-			case AttrStatsExceptionTX:
-				setU64(&v.ExceptionTX, n)
-			case AttrStatsExceptionRedirect:
-				setU64(&v.ExceptionRedirect, n)
-			case AttrStatsExceptionInvalid:
-				setU64(&v.ExceptionInvalid, n)
-			case AttrStatsMetered:
-				setU64(&v.Metered, n)
-			default:
-				goto other
-			}
-			seen |= 1 << (id & 63)
-			b = b[attrU64Len:]
+		if read, rest := statsNumbers.decode(b, unsafe.Pointer(v)); read != 0 {
+			seen |= read
+			b = rest
 			continue
 		}
-	other:
 		id, p, rest, ok := nextAttr(b)
 		if !ok {
 			return errTruncated(AttrSetStats)
