@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -146,18 +147,11 @@ func (d *TypeDesc) AppendUpdate(b []byte, how Update) []byte {
 	return appendU32(b, d.UpdateAttr, how)
 }
 
-// checkKey returns an error if one of the key's attributes was not seen.
-func checkKey(d *TypeDesc, seen uint64) error {
-	for i := range d.Fields {
-		f := &d.Fields[i]
-		if !f.Key {
-			break
-		}
-		if seen&(1<<f.Attr) == 0 {
-			return errMissing(d.Set, f.Attr)
-		}
-	}
-	return nil
+// errNoKey is the error of the first attribute of the key that was not seen, if not
+// all were.
+func errNoKey(d *TypeDesc, seen uint64) error {
+	i := slices.IndexFunc(d.Fields, func(f Field) bool { return f.Key && seen&(1<<f.Attr) == 0 })
+	return errMissing(d.Set, d.Fields[i].Attr)
 }
 
 func errNoEvent(cmd uint8) error {

@@ -262,7 +262,10 @@ func (v *Attr) DecodeAttrs(b []byte, k *AttrKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1 << AttrAttrIfindex); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

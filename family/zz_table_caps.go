@@ -245,7 +245,10 @@ func (v *Caps) DecodeAttrs(b []byte, k *CapsKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1 << AttrCapsIfindex); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

@@ -153,7 +153,10 @@ func (v *Port) DecodeAttrs(b []byte, k *PortKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1 << AttrPortPort); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

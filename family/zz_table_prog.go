@@ -311,7 +311,10 @@ func (v *Prog) DecodeAttrs(b []byte, k *ProgKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1<<AttrProgIfindex | 1<<AttrProgQueue); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

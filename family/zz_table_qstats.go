@@ -346,7 +346,10 @@ func (v *Qstats) DecodeAttrs(b []byte, k *QstatsKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1<<AttrStatsIfindex | 1<<AttrStatsQueue); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

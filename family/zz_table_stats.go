@@ -395,7 +395,10 @@ func (v *Stats) DecodeAttrs(b []byte, k *StatsKey) error {
 	if k != nil {
 		*k = key
 	}
-	return checkKey(v.Desc(), seen)
+	if keys := uint64(1 << AttrStatsIfindex); seen&keys != keys {
+		return errNoKey(v.Desc(), seen)
+	}
+	return nil
 }
 
 // MarshalJSON returns the attributes present with the names of the spec.

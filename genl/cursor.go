@@ -43,7 +43,7 @@ type Cursor struct {
 	started bool
 	buf     *[]byte // the whole dump
 	rest    []byte  // of buf, what is to come
-	msg     Message
+	at      nlmsg   // of buf, the message that Next has moved to
 	err     error
 }
 
@@ -70,15 +70,16 @@ func (cur *Cursor) Next() bool {
 		cur.Close()
 		return false
 	}
-	var m nlmsg
-	m, cur.rest, _ = nextMessage(cur.rest) // was parsed before
-	cur.msg, _ = m.generic(cur.req.Family.HeaderSize)
+	cur.at, cur.rest, _ = nextMessage(cur.rest) // was parsed before
 	return true
 }
 
 // Message returns the message that Next has moved to. What it holds is valid
 // until Next returns false or the cursor is closed.
-func (cur *Cursor) Message() Message { return cur.msg }
+func (cur *Cursor) Message() Message {
+	m, _ := cur.at.generic(cur.req.Family.HeaderSize)
+	return m
+}
 
 // Err returns the error that ended the iteration, or nil at its end: an
 // *[Error] if the dump was refused, [ErrDumpInterrupted] if it was not to be had
@@ -91,7 +92,7 @@ func (cur *Cursor) Close() error {
 	if cur.buf != nil {
 		cur.conn.dumps.Put(cur.buf)
 	}
-	cur.started, cur.buf, cur.rest, cur.msg = true, nil, nil, Message{}
+	cur.started, cur.buf, cur.rest, cur.at = true, nil, nil, nil
 	return nil
 }
 

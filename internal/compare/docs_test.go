@@ -18,7 +18,7 @@ import (
 func TestDocument(t *testing.T) {
 	older := fixture(t, "instructions")
 	older.Release = "6.1.0-1"
-	profiles, err := ReadProfiles("testdata")
+	profiles, err := ReadProfiles(profilesIn(t, "testdata"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestCommittedDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	profiles, err := ReadProfiles(filepath.Join(docs, DocumentDir))
+	profiles, err := ReadProfiles(profilesIn(t, filepath.Join(docs, DocumentDir)))
 	if err != nil {
 		t.Fatal(err)
 	}

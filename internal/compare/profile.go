@@ -10,7 +10,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -233,13 +232,11 @@ func (p *Profile) Marshal() ([]byte, error) {
 	return append(elements.ReplaceAll(out, []byte("$1\n$2")), '\n'), nil
 }
 
-// ReadProfiles reads the profiles profile-*.json of a directory, in the order of
-// kernels. There need be none.
-func ReadProfiles(dir string) ([]*Profile, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "profile-*.json"))
-	if err != nil {
-		return nil, err
-	}
+// FileName is what a profile is kept under in [DocumentDir].
+func (p *Profile) FileName() string { return "profile-" + kernel(p.Release) + ".json" }
+
+// ReadProfiles reads profiles, in the order of kernels.
+func ReadProfiles(paths []string) ([]*Profile, error) {
 	var all []*Profile
 	for _, path := range paths {
 		data, err := os.ReadFile(path)

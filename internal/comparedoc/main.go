@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 
 // Command comparedoc writes docs/comparison.md and its plots from the results of
-// comparisons that are kept beside it, in docs/comparison. With arguments it first
-// takes over other results, in place of all that are there.
+// comparisons and the profiles that are kept beside it, in docs/comparison. Of either
+// kind it first takes over what its arguments name, in place of all that are there.
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,14 +25,18 @@ func main() {
 	}
 }
 
-func run(docs string, results []string) error {
+// What is kept is called so, and has FileName.
+const (
+	resultFiles  = "results-*.json"
+	profileFiles = "profile-*.json"
+)
+
+func run(docs string, paths []string) error {
 	dir := filepath.Join(docs, compare.DocumentDir)
-	if len(results) > 0 {
-		if err := takeOver(dir, results); err != nil {
-			return err
-		}
+	if err := takeOver(dir, paths); err != nil {
+		return err
 	}
-	kept, err := filepath.Glob(filepath.Join(dir, "results-*.json"))
+	kept, err := filepath.Glob(filepath.Join(dir, resultFiles))
 	if err != nil {
 		return err
 	}
@@ -47,7 +53,11 @@ func run(docs string, results []string) error {
 	// not stay.
 	var files map[string][]byte
 	if len(all) > 0 {
-		profiles, err := compare.ReadProfiles(dir)
+		kept, err := filepath.Glob(filepath.Join(dir, profileFiles))
+		if err != nil {
+			return err
+		}
+		profiles, err := compare.ReadProfiles(kept)
 		if err != nil {
 			return err
 		}
@@ -66,27 +76,47 @@ func run(docs string, results []string) error {
 	return nil
 }
 
-// takeOver keeps results, thinned, in place of those that are in dir.
+// kept is what is kept in a file.
+type kept interface {
+	FileName() string
+	Marshal() ([]byte, error)
+}
+
+// takeOver keeps results, thinned, in place of those that are in dir, and profiles in
+// place of those. Nothing is changed if one of them is not to be had.
 func takeOver(dir string, paths []string) error {
-	results, err := compare.ReadResults(paths)
+	var all []kept
+	var old []string
+	resultPaths, profilePaths, err := sortOut(paths)
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{}
-	for i, r := range results {
+	results, err := compare.ReadResults(resultPaths)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
 		r.Thin()
-		name := r.FileName()
+		all, old = append(all, r), append(old, filepath.Join(dir, resultFiles))
+	}
+	profiles, err := compare.ReadProfiles(profilePaths)
+	if err != nil {
+		return err
+	}
+	for _, p := range profiles {
+		all, old = append(all, p), append(old, filepath.Join(dir, profileFiles))
+	}
+	files := map[string][]byte{}
+	for _, k := range all {
+		name := k.FileName()
 		if files[name] != nil {
-			return fmt.Errorf("%s: there are other results for %s", paths[i], name)
+			return fmt.Errorf("there are two files to become %s", name)
 		}
-		if files[name], err = r.Marshal(); err != nil {
+		if files[name], err = k.Marshal(); err != nil {
 			return err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := removeAll(filepath.Join(dir, "results-*.json")); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o755), removeAll(old...)); err != nil {
 		return err
 	}
 	for name, data := range files {
@@ -95,6 +125,23 @@ func takeOver(dir string, paths []string) error {
 		}
 	}
 	return nil
+}
+
+// sortOut tells profiles, which have operations, from results.
+func sortOut(paths []string) (results, profiles []string, err error) {
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		var p struct{ Operations json.RawMessage }
+		if json.Unmarshal(data, &p) == nil && p.Operations != nil {
+			profiles = append(profiles, path)
+		} else {
+			results = append(results, path)
+		}
+	}
+	return results, profiles, nil
 }
 
 func removeAll(patterns ...string) error {

@@ -68,6 +68,20 @@ func TestRun(t *testing.T) {
 	if got["comparison/results-6.12-instructions.json"] != "" || got["comparison/6.12-ns-layers.svg"] == "" {
 		t.Error("old results are still there")
 	}
+
+	// Profiles replace profiles alone.
+	for _, args := range [][]string{{fixtures + "profile-6.12.json", fixtures + "profile-6.1.json"}, {fixtures + "profile-6.1.json"}} {
+		if err := run(docs, args); err != nil {
+			t.Fatal(err)
+		}
+		got := tree(t, docs)
+		if got["comparison/profile-6.1.json"] == "" || got["comparison/results-6.12-ns.json"] == "" {
+			t.Errorf("%v: a profile or result is not there", args)
+		}
+		if (got["comparison/profile-6.12.json"] != "") != (len(args) == 2) {
+			t.Errorf("%v: an old profile is there, or a new one is not", args)
+		}
+	}
 }
 
 // TestRefused leaves what is there as it is.
