@@ -104,7 +104,7 @@ func (c *Client) Types(ctx context.Context) ([]Type, error) {
 	var list []Type
 	for d.Next() {
 		var t Type
-		if err := t.DecodeAttrs(d.Message().Attrs); err != nil {
+		if err := t.DecodeAttrs(d.Attrs()); err != nil {
 			d.fail(err)
 		}
 		list = append(list, t)

@@ -169,7 +169,7 @@ func (cur *clientCursor[K, V, PV]) Next(k *K, v *V) bool {
 	if !cur.clientDump.Next() {
 		return false
 	}
-	if err := PV(v).DecodeAttrs(cur.Message().Attrs, k); err != nil {
+	if err := PV(v).DecodeAttrs(cur.Attrs(), k); err != nil {
 		cur.fail(err)
 		return false
 	}

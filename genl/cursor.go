@@ -42,9 +42,11 @@ type Cursor struct {
 
 	started bool
 	buf     *[]byte // the whole dump
-	rest    []byte  // of buf, what is to come
-	at      nlmsg   // of buf, the message that Next has moved to
+	b       []byte  // the same, while there is something to come
 	err     error
+
+	// Where in b the message is that Next has moved to, and the one after it.
+	at, end, next int
 }
 
 // Dump asks for a list. Nothing is sent before the first call of Next, so
@@ -62,24 +64,38 @@ func (cur *Cursor) Init(ctx context.Context, c *Conn, req Request) {
 // Next moves on to the next message, and returns false if there is none.
 // Allocates nothing, but for the first call, which may have to make a buffer.
 func (cur *Cursor) Next() bool {
+	if cur.next >= len(cur.b) && !cur.begin() {
+		return false
+	}
+	n, _ := messageSize(cur.b[cur.next:]) // was parsed before
+	cur.at, cur.end, cur.next = cur.next, cur.next+n, cur.next+align(n)
+	return true
+}
+
+// begin receives the dump, and returns false if there was none to receive any more,
+// or nothing in it.
+func (cur *Cursor) begin() bool {
 	if !cur.started {
 		cur.started = true
 		cur.fetch()
 	}
-	if len(cur.rest) == 0 {
+	if len(cur.b) == 0 || cur.next > 0 {
 		cur.Close()
 		return false
 	}
-	cur.at, cur.rest, _ = nextMessage(cur.rest) // was parsed before
 	return true
 }
 
 // Message returns the message that Next has moved to. What it holds is valid
 // until Next returns false or the cursor is closed.
 func (cur *Cursor) Message() Message {
-	m, _ := cur.at.generic(cur.req.Family.HeaderSize)
+	m, _ := nlmsg(cur.b[cur.at:cur.end]).generic(cur.req.Family.HeaderSize)
 	return m
 }
+
+// Attrs returns the attributes of the message that Next has moved to, which is less
+// work than to ask for all of it. They are valid as long.
+func (cur *Cursor) Attrs() []byte { return cur.b[cur.at+minLen(cur.req.Family.HeaderSize) : cur.end] }
 
 // Err returns the error that ended the iteration, or nil at its end: an
 // *[Error] if the dump was refused, [ErrDumpInterrupted] if it was not to be had
@@ -92,7 +108,8 @@ func (cur *Cursor) Close() error {
 	if cur.buf != nil {
 		cur.conn.dumps.Put(cur.buf)
 	}
-	cur.started, cur.buf, cur.rest, cur.at = true, nil, nil, nil
+	cur.started, cur.buf, cur.b = true, nil, nil
+	cur.at, cur.end, cur.next = 0, 0, 0
 	return nil
 }
 
@@ -113,7 +130,7 @@ func (cur *Cursor) fetch() {
 			cur.err = err
 			return
 		case !interrupted:
-			cur.rest = *cur.buf
+			cur.b = *cur.buf
 			return
 		}
 	}
@@ -165,21 +182,23 @@ func (s *sock) receiveDump(ctx context.Context, req *Request, d *dump) error {
 
 // parsePart parses a part of a dump, which is behind the messages in d, and
 // moves its messages up to them.
-func (s *sock) parsePart(b []byte, req *Request, d *dump) error {
-	short := headerLen + genlHeaderLen + align(req.Family.HeaderSize)
+func (s *sock) parsePart(b []byte, req *Request, d *dump) (err error) {
+	short := minLen(req.Family.HeaderSize)
 	for len(b) > 0 && !d.done {
-		m, rest, err := nextMessage(b)
-		if err != nil {
-			return err
+		n, ok := messageSize(b)
+		if !ok {
+			return errMessage(b)
 		}
-		b = rest
-		if m.seq() != s.seq {
+		m := nlmsg(b[:n])
+		b = b[min(align(n), len(b)):]
+		h := nlmsg((*[headerLen]byte)(m)[:]) // which is there
+		if h.seq() != s.seq {
 			continue
 		}
-		if m.flags()&unix.NLM_F_DUMP_INTR != 0 {
+		if h.flags()&unix.NLM_F_DUMP_INTR != 0 {
 			d.interrupted = true
 		}
-		switch m.typ() {
+		switch h.typ() {
 		case req.Family.ID:
 			if len(m) < short {
 				return errShort(len(m), short)
@@ -192,11 +211,8 @@ func (s *sock) parsePart(b []byte, req *Request, d *dump) error {
 			d.done = true
 			d.end, err = parseAck(m.flags(), m.body())
 		}
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return err
 }
 
 // keep puts a message behind the others, if it is not there already.

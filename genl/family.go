@@ -149,7 +149,7 @@ func (c *Conn) Families(ctx context.Context) ([]*Family, error) {
 	defer cur.Close()
 	var list []*Family
 	for cur.Next() {
-		f, err := parseFamily(cur.Message().Attrs)
+		f, err := parseFamily(cur.Attrs())
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", req.Op, err)
 		}

@@ -46,23 +46,41 @@ func (m nlmsg) flags() uint16 { return ne.Uint16(m[6:]) }
 func (m nlmsg) seq() uint32   { return ne.Uint32(m[8:]) }
 func (m nlmsg) body() []byte  { return m[headerLen:] }
 
+// messageSize is the length of the message that a datagram begins with. Ok is false
+// if it has none.
+func messageSize(b []byte) (n int, ok bool) {
+	if len(b) < headerLen {
+		return 0, false
+	}
+	n = int(ne.Uint32(b))
+	return n, n >= headerLen && n <= len(b)
+}
+
 // nextMessage splits the first message off a datagram, which is not empty.
 func nextMessage(b []byte) (m nlmsg, rest []byte, err error) {
-	if len(b) < headerLen {
-		return nil, nil, errShort(len(b), headerLen)
+	n, ok := messageSize(b)
+	if !ok {
+		return nil, nil, errMessage(b)
 	}
-	size := ne.Uint32(b)
-	if size < headerLen || uint64(size) > uint64(len(b)) {
-		return nil, nil, fmt.Errorf("%w: length %d in %d bytes", ErrMalformed, size, len(b))
-	}
-	n := int(size)
 	return b[:n], b[min(align(n), len(b)):], nil
 }
+
+// errMessage is the error of what does not begin with a message.
+func errMessage(b []byte) error {
+	if len(b) < headerLen {
+		return errShort(len(b), headerLen)
+	}
+	return fmt.Errorf("%w: length %d in %d bytes", ErrMalformed, ne.Uint32(b), len(b))
+}
+
+// minLen is the least length of a message of a family whose own header has hdrSize
+// bytes: that without attributes.
+func minLen(hdrSize int) int { return headerLen + genlHeaderLen + align(hdrSize) }
 
 // generic returns the message of a family whose own header has hdrSize bytes. Ok
 // is false if it is too short to be one.
 func (m nlmsg) generic(hdrSize int) (g Message, ok bool) {
-	n := headerLen + genlHeaderLen + align(hdrSize)
+	n := minLen(hdrSize)
 	if len(m) < n {
 		return Message{}, false
 	}

@@ -158,7 +158,7 @@ func (c *Conn) Policies(ctx context.Context, f *Family) ([]OpPolicy, error) {
 
 	d := policyDump{sets: make(map[uint32]*PolicySet)}
 	for cur.Next() {
-		if err := attrs(cur.Message().Attrs, d.message); err != nil {
+		if err := attrs(cur.Attrs(), d.message); err != nil {
 			return nil, fmt.Errorf("%s: %w", req.Op, err)
 		}
 	}

@@ -152,7 +152,7 @@ func (s *servedNetdevs) names() ([]string, error) {
 	cur := s.conn.Dump(context.Background(), genl.Request{Op: "netdev-get", Family: s.family, Command: netdevGet})
 	defer cur.Close()
 	for cur.Next() {
-		_, name := parseNetdev(cur.Message().Attrs)
+		_, name := parseNetdev(cur.Attrs())
 		list = append(list, name)
 	}
 	return list, cur.Err()
