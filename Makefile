@@ -18,7 +18,7 @@ KERNEL  ?= $(KERNELS)
 # cases, tests to run (all if empty), and more options for vmrun.
 # TOOLS is what below tests/ does not test the kernel.
 TOOLS    := ./tests/vmrun ./tests/brief ./tests/bench ./tests/demo ./tests/shim
-# NATIVE are those that need no virtual machine, but are run there too.
+# NATIVE are those that need no virtual machine, but are run on the first kernel too.
 NATIVE   := ./tests/servers
 PACKAGES ?= $(shell $(GO) list ./tests/... | grep -Ev '/tests/(vmrun|brief|bench|demo|shim|testbed)$$')
 # Counted, not timed: when the time is over, go test takes some tests for failed.
@@ -167,9 +167,12 @@ vm: build/vmrun build/brief build/xdpctl-nl kmod  ## the VM suite on KERNELS; RU
 		exec="$(CURDIR)/build/vmrun -kernel $$kernel $(VMFLAGS)"; \
 		[ -z "$(ROUNDS)" ] || exec="$$exec -env XDPCTL_ROUNDS=$(ROUNDS)"; \
 		rm -f build/log/vm-$$kernel-full.log; \
+		packages="$(PACKAGES)"; [ $$kernel = $(firstword $(KERNELS)) ] || \
+			packages="$(filter-out $(NATIVE:.%=\%%),$(PACKAGES))"; \
+		[ -n "$$packages" ] || continue; \
 		echo "kernel $$kernel"; \
 		$(call go-test,vm-$$kernel,-count=1 -timeout $(TIMEOUT) $(if $(RUN),-run '$(RUN)') \
-			-exec "$$exec" $(PACKAGES)) || failed=1; \
+			-exec "$$exec" $$packages) || failed=1; \
 	done; exit $$failed
 
 .PHONY: vm-debug
