@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,7 @@ const (
 	batches   = 40
 	batchCost = 400_000
 	batchMax  = 1000
+	changeMax = 10 // the most updates or deletes in a batch
 	singles   = 400
 
 	// warmUp is how long an operation is done before it is measured: the
@@ -30,7 +32,7 @@ const (
 	// in itself, of which there are longBatches in a round, or serverBatches where a
 	// server is asked, which takes a hundred times as long.
 	longShare     = 0.02
-	longBatches   = 6
+	longBatches   = 10
 	serverBatches = 2
 )
 
@@ -56,6 +58,26 @@ var wall = clock{unix.CLOCK_MONOTONIC}
 func processClock(pid int) int32 {
 	const cpuclockSched = 2
 	return int32(^pid)<<3 | cpuclockSched
+}
+
+// runs tells whether it stands still while nobody runs.
+func (c clock) runs() bool { return c[0] != unix.CLOCK_MONOTONIC }
+
+// Pauses before what changes something are so long that what was left behind by the
+// change before has been done, and each ends elsewhere between two ticks of the
+// timer: what is done how depends on where, and where would be the same all the time.
+const (
+	pauseLeast = 20 * time.Millisecond
+	pauseTick  = 4 * time.Millisecond
+	pauseTurn  = 0.6180339887 // of a tick, from one to the next: they never meet
+)
+
+// pause sleeps for the n-th pause.
+func pause(n int) {
+	_, turn := math.Modf(float64(n) * pauseTurn)
+	end := unix.NsecToTimespec(wall.now() + int64(pauseLeast) + int64(turn*float64(pauseTick)))
+	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &end, nil) == unix.EINTR {
+	}
 }
 
 func (c clock) now() int64 {
@@ -88,12 +110,18 @@ type watch struct {
 	warm   bool // it has been done before
 	long   int  // how many batches of one that takes long
 	own    int64
+	pauses int
 	op     func() error
 	undo   func() error
 }
 
 // once is the cost of one operation.
 func (w *watch) once() (float64, error) {
+	if w.undo != nil && w.clock.runs() {
+		pause(w.pauses)
+		w.pauses++
+		w.clock.now() // the first time after it takes longer
+	}
 	start := w.clock.now()
 	err := w.op()
 	cost := w.clock.now() - start
@@ -170,6 +198,9 @@ func (w *watch) measure() (*samples, error) {
 	n, batchCount, singleCount := amounts(cost, w.budget)
 	if w.coarse {
 		singleCount = 1
+	}
+	if w.undo != nil {
+		n = min(n, changeMax)
 	}
 	s := &samples{Batches: make([]float64, batchCount), Singles: make([]float64, singleCount)}
 	for i := range s.Batches {
