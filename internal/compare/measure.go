@@ -19,7 +19,11 @@ const (
 	batchCost = 400_000
 	batchMax  = 1000
 	changeMax = 10 // the most updates or deletes in a batch
-	singles   = 400
+	// vmallocBatches is how many there are of what calls vmalloc: the kernel
+	// takes areas back all at once, 4,096 of a page on one processor, and they
+	// cost more until then. These are all from one time to the next.
+	vmallocBatches = 120
+	singles        = 400
 
 	// warmUp is how long an operation is done before it is measured: the
 	// runtime's monitor looks often at a program that has just begun.
@@ -111,8 +115,10 @@ type watch struct {
 	long   int  // how many batches of one that takes long
 	own    int64
 	pauses int
-	op     func() error
-	undo   func() error
+	// least is how many batches there are at least.
+	least int
+	op    func() error
+	undo  func() error
 }
 
 // once is the cost of one operation.
@@ -196,6 +202,7 @@ func (w *watch) measure() (*samples, error) {
 		}
 	}
 	n, batchCount, singleCount := amounts(cost, w.budget)
+	batchCount = max(batchCount, w.least)
 	if w.coarse {
 		singleCount = 1
 	}

@@ -102,6 +102,7 @@ func (r *replayer) repeat(n int, s step) error {
 // measure measures a step that undo undoes, if there is one, as w would.
 func (r *replayer) measure(w *watch, cost float64, s, undo step) (*samples, error) {
 	_, batchCount, singleCount := amounts(cost, w.budget)
+	batchCount = max(batchCount, w.least)
 	if w.coarse {
 		singleCount = 1
 		if cost > longShare*w.budget {

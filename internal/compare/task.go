@@ -214,6 +214,9 @@ func (t *task) measure(o *Options, r *replayer) error {
 
 func (t *task) sample(o *Options, r *replayer) (*samples, error) {
 	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, warm: len(t.rounds) > 0, long: longBatches, undo: t.undo}
+	if _, ok := t.step.(*counters); ok && o.Unit == Instructions {
+		w.least = vmallocBatches
+	}
 	if t.way != nil && t.way.backend == backendNative {
 		w.long = serverBatches
 	}
