@@ -184,7 +184,7 @@ func (t *served[K, V, PK, PV]) dump(r *genl.ServerRequest) (genl.DumpCursor, err
 	return d, nil
 }
 
-// servedDump is a dump under way. It reads an entry ahead, to know the last one.
+// servedDump is a dump under way.
 type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	t      *served[K, V, PK, PV]
 	r      *genl.ServerRequest
@@ -193,56 +193,42 @@ type servedDump[K, V any, PK servedKey[K], PV valueCodec[K, V]] struct {
 	wanted []uint16 // attributes of the key that have to be as in want
 	k      K
 	v      V
-	ahead  []byte // the next entry
-	buf    []byte // the one before
-
-	begun, ended   uint32 // generations; ended is 0 until the cursor is at its end
-	started, wrote bool
+	buf    []byte // attributes of the entry
+	begun  uint32 // generation
+	over   bool   // there are no more entries
 }
 
-// Next implements genl.DumpCursor.
+// Next implements genl.DumpCursor. It tells the generation before the first entry
+// and at the end, which is a part of its own: to ask at each part would cost more the
+// more netdevs there are, where to tell is to look at all of them.
 func (d *servedDump[K, V, PK, PV]) Next(w *genl.DumpWriter) error {
 	// As in the module, no entry begins where the largest would have no room.
 	if w.Room() < d.t.room {
 		return genl.ErrNoRoom
 	}
-	if !d.started {
-		d.started = true
-		d.advance()
-	}
-	if d.ended != 0 && len(d.ahead) == 0 {
-		if w.Empty() && d.wrote { // the end is a part of its own, which comes later
-			d.ended = d.t.server.generation(d.r.Context())
-		}
-		w.Consistent(d.ended)
-		if err := d.cur.Err(); err != nil {
-			return refusal(d.t.desc.Set, d.r, err)
-		}
-		return io.EOF
-	}
-	d.ahead, d.buf = d.buf, d.ahead
-	d.advance()
 	w.Consistent(d.begun)
-	if d.ended != 0 && d.wrote {
-		w.Consistent(d.ended)
+	if d.over = d.over || !d.advance(); !d.over {
+		d.buf = PV(&d.v).AppendAttrs(PK(&d.k).AppendAttrs(d.buf[:0]), false)
+		w.Write(d.buf)
+		return nil
 	}
-	w.Write(d.buf)
-	d.wrote = true
-	return nil
+	if err := d.cur.Err(); err != nil {
+		return refusal(d.t.desc.Set, d.r, err)
+	}
+	if w.Empty() {
+		w.Consistent(d.t.server.generation(d.r.Context()))
+	}
+	return io.EOF
 }
 
-// advance reads the next entry that is wanted. Behind the last it asks for the
-// generation: to ask at each part of the dump would cost more the more netdevs
-// there are, where to tell is to look at all of them.
-func (d *servedDump[K, V, PK, PV]) advance() {
-	d.ahead = d.ahead[:0]
+// advance reads the next entry that is wanted.
+func (d *servedDump[K, V, PK, PV]) advance() bool {
 	for d.cur.Next(&d.k, &d.v) {
 		if d.matches() {
-			d.ahead = PV(&d.v).AppendAttrs(PK(&d.k).AppendAttrs(d.ahead), false)
-			return
+			return true
 		}
 	}
-	d.ended = d.t.server.generation(d.r.Context())
+	return false
 }
 
 // matches tells whether the entry is wanted.

@@ -268,8 +268,8 @@ func (c *countedGeneration) Generation(context.Context) (uint32, error) {
 }
 
 // TestServerGeneration dumps what takes many parts. However many, the generation
-// is asked for three times: before the first, behind the last, and when the end is
-// read, which is apart. What changed in between is told.
+// is asked for twice, before the first and when the end is read, which is apart. What
+// changed in between is told.
 func TestServerGeneration(t *testing.T) {
 	for _, n := range []uint32{1, 2, 3000} {
 		memory, _ := serveMemory(t)
@@ -286,15 +286,13 @@ func TestServerGeneration(t *testing.T) {
 			}
 			return got, cur.Err()
 		}
-		if got, err := dump(); got != n || err != nil || c.asked != 3 {
+		if got, err := dump(); got != n || err != nil || c.asked != 2 {
 			t.Errorf("got %d of %d entries, the generation was asked for %d times, error %v", got, n, c.asked, err)
 		}
-		for _, c.changeAt = range []uint32{2, 3} {
-			c.asked = 0
-			// The client dumps once more when it is told.
-			if got, err := dump(); got != n || err != nil || c.asked != 6 {
-				t.Errorf("changed before question %d: got %d of %d entries, asked %d times, error %v", c.changeAt, got, n, c.asked, err)
-			}
+		c.asked, c.changeAt = 0, 2
+		// The client dumps once more when it is told.
+		if got, err := dump(); got != n || err != nil || c.asked != 4 {
+			t.Errorf("with a change: got %d of %d entries, asked %d times, error %v", got, n, c.asked, err)
 		}
 	}
 }
