@@ -48,7 +48,21 @@ func enableFaults(t *testing.T) bool {
 	} {
 		setFault(t, file, value)
 	}
+	reserveHeap()
 	return true
+}
+
+// reserveHeap has the Go runtime map more memory than a test ever needs. If it
+// must ask for some on a thread whose allocations fail, the runtime ends the
+// process. What it has it keeps and uses again.
+func reserveHeap() {
+	const size, pieces = 8 << 10, 8 << 10
+	list := make([][]byte, pieces)
+	for i := range list {
+		list[i] = make([]byte, size)
+	}
+	runtime.KeepAlive(list)
+	runtime.GC()
 }
 
 // setFault sets a value until the test ends.
