@@ -36,15 +36,15 @@ func run(docs string, paths []string) error {
 	if err := takeOver(dir, paths); err != nil {
 		return err
 	}
-	kept, err := filepath.Glob(filepath.Join(dir, resultFiles))
+	results, err := kept(dir, resultFiles, compare.ReadResults)
 	if err != nil {
 		return err
 	}
-	all, err := compare.ReadResults(kept)
+	profiles, err := kept(dir, profileFiles, compare.ReadProfiles)
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
+	for _, r := range results {
 		if err := r.Qualify(); err != nil {
 			return err
 		}
@@ -52,41 +52,30 @@ func run(docs string, paths []string) error {
 	// Without results there is nothing to say, but what an earlier run said must
 	// not stay.
 	var files map[string][]byte
-	if len(all) > 0 {
-		kept, err := filepath.Glob(filepath.Join(dir, profileFiles))
-		if err != nil {
-			return err
-		}
-		profiles, err := compare.ReadProfiles(kept)
-		if err != nil {
-			return err
-		}
-		if files, err = compare.Document(all, profiles...); err != nil {
+	if len(results) > 0 {
+		if files, err = compare.Document(results, profiles...); err != nil {
 			return err
 		}
 	}
 	if err := removeAll(filepath.Join(dir, "*.svg"), filepath.Join(docs, compare.DocumentName)); err != nil {
 		return err
 	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(docs, name), data, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeAll(docs, files)
 }
 
-// kept is what is kept in a file.
-type kept interface {
-	FileName() string
-	Marshal() ([]byte, error)
+// kept reads what is kept in dir in files of a kind.
+func kept[T any](dir, pattern string, read func(paths []string) (T, error)) (T, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return read(paths)
 }
 
 // takeOver keeps results, thinned, in place of those that are in dir, and profiles in
 // place of those. Nothing is changed if one of them is not to be had.
 func takeOver(dir string, paths []string) error {
-	var all []kept
-	var old []string
 	resultPaths, profilePaths, err := sortOut(paths)
 	if err != nil {
 		return err
@@ -95,36 +84,45 @@ func takeOver(dir string, paths []string) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range results {
-		r.Thin()
-		all, old = append(all, r), append(old, filepath.Join(dir, resultFiles))
-	}
 	profiles, err := compare.ReadProfiles(profilePaths)
 	if err != nil {
 		return err
 	}
-	for _, p := range profiles {
-		all, old = append(all, p), append(old, filepath.Join(dir, profileFiles))
-	}
 	files := map[string][]byte{}
-	for _, k := range all {
-		name := k.FileName()
-		if files[name] != nil {
-			return fmt.Errorf("there are two files to become %s", name)
-		}
-		if files[name], err = k.Marshal(); err != nil {
+	var old []string
+	for _, r := range results {
+		r.Thin()
+		if err := add(files, r); err != nil {
 			return err
 		}
+		old = append(old, filepath.Join(dir, resultFiles))
+	}
+	for _, p := range profiles {
+		if err := add(files, p); err != nil {
+			return err
+		}
+		old = append(old, filepath.Join(dir, profileFiles))
 	}
 	if err := errors.Join(os.MkdirAll(dir, 0o755), removeAll(old...)); err != nil {
 		return err
 	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			return err
-		}
+	return writeAll(dir, files)
+}
+
+// keeper is what can be kept in a file.
+type keeper interface {
+	FileName() string
+	Marshal() ([]byte, error)
+}
+
+// add adds the file of k, which must be the only one of its name.
+func add(files map[string][]byte, k keeper) (err error) {
+	name := k.FileName()
+	if files[name] != nil {
+		return fmt.Errorf("there are two files to become %s", name)
 	}
-	return nil
+	files[name], err = k.Marshal()
+	return err
 }
 
 // sortOut tells profiles, which have operations, from results.
@@ -154,6 +152,15 @@ func removeAll(patterns ...string) error {
 			if err := os.Remove(f); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+func writeAll(dir string, files map[string][]byte) error {
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
 		}
 	}
 	return nil
