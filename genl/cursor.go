@@ -87,15 +87,22 @@ func (cur *Cursor) begin() bool {
 }
 
 // Message returns the message that Next has moved to. What it holds is valid
-// until Next returns false or the cursor is closed.
+// until Next returns false or the cursor is closed. Where there is none, the zero
+// Message is returned.
 func (cur *Cursor) Message() Message {
 	m, _ := nlmsg(cur.b[cur.at:cur.end]).generic(cur.req.Family.HeaderSize)
 	return m
 }
 
 // Attrs returns the attributes of the message that Next has moved to, which is less
-// work than to ask for all of it. They are valid as long.
-func (cur *Cursor) Attrs() []byte { return cur.b[cur.at+minLen(cur.req.Family.HeaderSize) : cur.end] }
+// work than to ask for all of it. They are valid as long. Where there is no message,
+// there are none.
+func (cur *Cursor) Attrs() []byte {
+	if cur.end == 0 {
+		return nil
+	}
+	return cur.b[cur.at+minLen(cur.req.Family.HeaderSize) : cur.end]
+}
 
 // Err returns the error that ended the iteration, or nil at its end: an
 // *[Error] if the dump was refused, [ErrDumpInterrupted] if it was not to be had

@@ -209,8 +209,16 @@ func TestCursorClose(t *testing.T) {
 	c, _ := dialFake(t, Options{}, func(r fakeMessage) [][]byte {
 		return [][]byte{genltest.Join(r.value(multi, 1), r.value(multi, 2), r.Done(0, 0, nil))}
 	})
+	nothing := func(when string, cur *Cursor) {
+		t.Helper()
+		if m, attrs := cur.Message(), cur.Attrs(); m.Attrs != nil || attrs != nil {
+			t.Errorf("%s: got message %+v, attributes %v", when, m, attrs)
+		}
+	}
 	cur := c.Dump(t.Context(), fakeRequest(nil))
+	nothing("before the first", cur)
 	cur.Close()
+	nothing("closed before the first", cur)
 	if cur.Next() || cur.Err() != nil {
 		t.Errorf("closed before the first: got another, error %v", cur.Err())
 	}
@@ -218,12 +226,14 @@ func TestCursorClose(t *testing.T) {
 	cur.Next()
 	cur.Close()
 	cur.Close()
+	nothing("closed after the first", cur)
 	if cur.Next() || cur.Err() != nil {
 		t.Errorf("closed after the first: got another, error %v", cur.Err())
 	}
 	cur = c.Dump(t.Context(), fakeRequest(nil))
 	for cur.Next() {
 	}
+	nothing("after the end", cur)
 	if cur.Next() || cur.Err() != nil {
 		t.Errorf("after the end: got another, error %v", cur.Err())
 	}
