@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sort"
 	"strings"
@@ -35,6 +36,14 @@ func Main(m Tests, params ...string) {
 func MainWithoutModule(m Tests) {
 	nothing := func() error { return nil }
 	inVM(func() error { return run(m, nothing, nothing) })
+}
+
+// OneProcessor has the Go code of this process, and of those it starts, run on one
+// processor, for tests in which nothing happens at the same time on purpose. On two
+// emulated ones the runtime spends a fifth of the time waiting for work of the other.
+func OneProcessor() {
+	runtime.GOMAXPROCS(1)
+	os.Setenv("GOMAXPROCS", "1")
 }
 
 func inVM(run func() error) {

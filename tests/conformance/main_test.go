@@ -30,6 +30,7 @@ func (m tidy) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	testutil.OneProcessor()
 	// The parent has loaded the module, and counts what is left.
 	if os.Getenv(only) != "" {
 		os.Exit(m.Run())

@@ -18,7 +18,10 @@ import (
 	"github.com/xdpctl/xdpctl-nl/native"
 )
 
-func TestMain(m *testing.M) { testutil.Main(m) }
+func TestMain(m *testing.M) {
+	testutil.OneProcessor()
+	testutil.Main(m)
+}
 
 // number returns a number from the environment.
 func number(t *testing.T, name string, otherwise int) int {
