@@ -349,14 +349,13 @@ func (r *runner) scaling(ctx context.Context) (err error) {
 		if err := r.judgeAll(tasks); err != nil {
 			return fmt.Errorf("%d netdevs: %w", n, err)
 		}
-		for i, t := range tasks {
-			r.progress("%d netdevs: %s by %s in %s", n, t.cell.Type, t.cell.Way, t.cell.Layer)
+		for _, t := range tasks {
 			t.rounds = nil
-			for range r.o.Rounds {
-				if err := t.measure(&r.o, r.c); err != nil {
-					return t.failed(err)
-				}
-			}
+		}
+		if err := r.measureRounds(tasks, fmt.Sprintf("%d netdevs: ", n)); err != nil {
+			return err
+		}
+		for i, t := range tasks {
 			t.finish()
 			slopes[i].Points = append(slopes[i].Points, Point{Netdevs: n, Cost: t.cell.Min, Rounds: t.cell.Rounds, Spread: t.cell.Spread})
 		}

@@ -247,28 +247,53 @@ func (w *watch) allocs(n int) (float64, error) {
 // fill writes what was measured in some rounds into a cell.
 func (c *Cell) fill(rounds ...*samples) {
 	var singles, means []float64
-	best, worst := math.Inf(1), 0.
 	c.Allocs, c.Rounds = math.Inf(1), len(rounds)
 	for _, s := range rounds {
 		singles = append(singles, s.Singles...)
 		means = append(means, s.Batches...)
-		figure := slices.Min(s.Batches)
-		if c.changes() {
-			figure = medianOf(s.Batches)
-		}
-		best, worst = min(best, figure), max(worst, figure)
 		c.Allocs = min(c.Allocs, s.allocs)
 	}
-	if best > 0 {
-		c.Spread = worst/best - 1
+	figures := leastOf(rounds)
+	c.Min, _ = confirmed(figures, limitOf(c.Layer)*agreement)
+	c.Typical = medianOf(means)
+	if c.changes() {
+		for i, s := range rounds {
+			figures[i] = medianOf(s.Batches)
+		}
 	}
-	c.Min, c.Typical = slices.Min(means), medianOf(means)
+	if best := slices.Min(figures); best > 0 {
+		c.Spread = slices.Max(figures)/best - 1
+	}
 	slices.Sort(singles)
 	n := len(singles)
 	c.Median, c.Max = medianOf(singles), singles[n-1]
 	c.P99 = singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
 	c.Operations = n
 	c.Histogram = histogram(singles)
+}
+
+// leastOf are the least means of rounds.
+func leastOf(rounds []*samples) []float64 {
+	least := make([]float64, len(rounds))
+	for i, s := range rounds {
+		least[i] = slices.Min(s.Batches)
+	}
+	return least
+}
+
+// agreement is by how much rounds may differ that agree, as a share of what runs may.
+const agreement = 0.25
+
+// confirmed is the least figure that another agrees with to a tolerance, or the least
+// if there is none, and whether there is one.
+func confirmed(figures []float64, tolerance float64) (least float64, ok bool) {
+	sorted := slices.Sorted(slices.Values(figures))
+	for i, f := range sorted[1:] {
+		if f <= sorted[i]*(1+tolerance) {
+			return sorted[i], true
+		}
+	}
+	return sorted[0], false
 }
 
 // changes tells whether the operation changes something, of which others now and

@@ -42,6 +42,26 @@ func TestFill(t *testing.T) {
 	}
 }
 
+func TestConfirmed(t *testing.T) {
+	for _, tt := range []struct {
+		figures []float64
+		least   float64
+		ok      bool
+	}{
+		{[]float64{100}, 100, false},
+		{[]float64{100, 100}, 100, true},
+		{[]float64{102, 100, 101}, 100, true},
+		{[]float64{103, 106, 100}, 100, false},
+		{[]float64{110, 100, 109.5}, 109.5, true},
+		{[]float64{110, 110, 101, 100}, 100, true},
+	} {
+		least, ok := confirmed(tt.figures, 0.01)
+		if least != tt.least || ok != tt.ok {
+			t.Errorf("confirmed(%v) = %v, %v, want %v, %v", tt.figures, least, ok, tt.least, tt.ok)
+		}
+	}
+}
+
 func TestHistogram(t *testing.T) {
 	got := histogram([]float64{0, 1, 1000, 1001, 2000, 1e9})
 	if diff := cmp.Diff([]Bucket{{1, 2}, {1024, 2}, {2048, 1}, {1073741824, 1}}, got); diff != "" {

@@ -77,7 +77,8 @@ type Cell struct {
 	// Operations is how many the costs are from, of the histogram if it is 0.
 	Operations int `json:"operations,omitempty"`
 
-	// Min is the least mean of a batch of operations; the others are of single
+	// Min is the least mean of a batch of operations, of those of all rounds the
+	// least that two agree on, if there are two; the others are of single
 	// operations, so that a median can be below it. A tool is measured by single
 	// runs: Min is the least of those.
 	Min float64 `json:"min"`

@@ -32,7 +32,8 @@ type Options struct {
 	Sizes []int
 	// Types are control types, as the spec has them; all if there are none.
 	Types []string
-	// Rounds is how often all is measured; the smallest cost counts. 3 if 0.
+	// Rounds is how often all is measured, and more often if it does not repeat;
+	// the smallest cost counts. 3 if 0.
 	Rounds int
 	// Budget is what batches of one operation may cost in a round, and single
 	// operations a tenth of it, but for a few of each; a second if 0.
@@ -292,15 +293,35 @@ func closeTasks(tasks []*task) error {
 	return errors.Join(errs...)
 }
 
-// measureAll measures tasks, round by round, and adds their cells to the result.
-func (r *runner) measureAll(tasks []*task) error {
-	for round := range r.o.Rounds {
+// extraRounds is how many rounds more there are at most of what no two agree on.
+const extraRounds = 4
+
+// measureRounds measures tasks round by round: what memory looks like in one round of a
+// task, which the kernel's allocator is quicker or slower for, it need not in the next.
+// Where instructions are counted, tasks that are not settled have some rounds more.
+func (r *runner) measureRounds(tasks []*task, what string) error {
+	rounds := r.o.Rounds
+	if r.o.Unit == Instructions && rounds > 1 {
+		rounds += extraRounds
+	}
+	for round := range rounds {
+		if round >= r.o.Rounds {
+			tasks = slices.DeleteFunc(slices.Clone(tasks), (*task).settled)
+		}
 		for _, t := range tasks {
-			r.progress("%s %s by %s in %s, round %d", t.cell.Type, t.cell.Op, t.cell.Way, t.cell.Layer, round+1)
+			r.progress("%s%s %s by %s in %s, round %d", what, t.cell.Type, t.cell.Op, t.cell.Way, t.cell.Layer, round+1)
 			if err := t.measure(&r.o, r.c); err != nil {
 				return t.failed(err)
 			}
 		}
+	}
+	return nil
+}
+
+// measureAll measures tasks and adds their cells to the result.
+func (r *runner) measureAll(tasks []*task) error {
+	if err := r.measureRounds(tasks, ""); err != nil {
+		return err
 	}
 	for _, t := range tasks {
 		if err := t.rates(r.o.Budget); err != nil {

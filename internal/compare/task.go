@@ -426,6 +426,13 @@ func (t *task) countInC(c *counter, r *replayer) error {
 	return errors.Join(err, c.forget(pid))
 }
 
+// settled tells whether two rounds agree on what the task costs. What changes something
+// is not told by its least cost.
+func (t *task) settled() bool {
+	_, ok := confirmed(leastOf(t.rounds), limitOf(t.cell.Layer)*agreement)
+	return ok || t.cell.changes()
+}
+
 // finish writes what was measured into the cell.
 func (t *task) finish() {
 	t.cell.fill(t.rounds...)
