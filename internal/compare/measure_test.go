@@ -5,6 +5,8 @@ package compare
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,6 +117,26 @@ func TestWatch(t *testing.T) {
 	w.undo = func() error { return want }
 	if _, err := w.measure(); !errors.Is(err, want) {
 		t.Errorf("an undo that fails: %v", err)
+	}
+}
+
+// TestCalm wants the timers of every thread to be late.
+func TestCalm(t *testing.T) {
+	switch err := calm(); {
+	case errors.Is(err, os.ErrPermission):
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob("/proc/self/task/*")
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("threads %v, error %v", threads, err)
+	}
+	for _, thread := range threads {
+		got, err := os.ReadFile(filepath.Join("/proc", filepath.Base(thread), "timerslack_ns"))
+		if err == nil && string(got) != "10000000\n" {
+			t.Errorf("thread %s: timers are %s late", thread, got)
+		}
 	}
 }
 

@@ -105,6 +105,11 @@ func run(ctx context.Context, o Options) (_ *Result, err error) {
 	// What a library leaves behind is collected, as it is in programs:
 	// memory that is always new costs more.
 	debug.SetGCPercent(100)
+	if o.Unit == Instructions {
+		if err := calm(); err != nil {
+			return nil, fmt.Errorf("have timers be late: %w", err)
+		}
+	}
 	r := &runner{o: o, result: &Result{Unit: o.Unit, CPUs: runtime.NumCPU()}}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if err := r.open(ctx); err != nil {

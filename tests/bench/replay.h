@@ -226,6 +226,8 @@ static void change_pause(void)
 	uint64_t end = now(CLOCK_MONOTONIC) + 20000000 + 4000000 * (turn - (uint64_t)turn);
 	struct timespec ts = { .tv_sec = end / 1000000000, .tv_nsec = end % 1000000000 };
 
+	/* Who started this may let its timers be late. */
+	prctl(PR_SET_TIMERSLACK, 1);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
 		;
 }
