@@ -227,10 +227,10 @@ compare: deps  ## all ways against each other, to build/compare/
 			results=$$results,$$out.json; \
 		done; \
 	done; \
-	build/xdpctl-nl compare --from $${results#,} --report build/compare && \
-	for before in build/compare/*-icount.before; do \
-		[ ! -f $$before ] || build/xdpctl-nl compare --from $${before%before}json --against $$before >/dev/null || exit 1; \
-	done
+	build/xdpctl-nl compare --from $${results#,} --report build/compare || exit 1; \
+	failed=0; for before in build/compare/*-icount.before; do \
+		[ ! -f $$before ] || build/xdpctl-nl compare --from $${before%before}json --against $$before >/dev/null || failed=1; \
+	done; exit $$failed
 
 # -- installation -----------------------------------------------------------
 

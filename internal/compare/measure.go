@@ -99,16 +99,21 @@ const slack = 10 * time.Millisecond
 // and is a quarter of what is measured then; like this it costs 7,000 instructions a tick
 // at most. Threads and processes that are made later are calm too.
 func calm() error {
-	const tasks = "/proc/self/task"
-	list, err := os.ReadDir(tasks)
-	if err != nil {
-		return err
-	}
-	for _, t := range list {
-		err := os.WriteFile(filepath.Join("/proc", t.Name(), "timerslack_ns"), strconv.AppendInt(nil, int64(slack), 10), 0)
-		// A thread may have ended.
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+	value := strconv.AppendInt(nil, int64(slack), 10)
+	// A thread that is not calm yet may make another meanwhile.
+	for seen, before := map[string]bool{}, -1; len(seen) > before; {
+		before = len(seen)
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
 			return err
+		}
+		for _, t := range threads {
+			seen[t.Name()] = true
+			err := os.WriteFile(filepath.Join("/proc", t.Name(), "timerslack_ns"), value, 0)
+			// It may have ended.
+			if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
 		}
 	}
 	return nil
