@@ -34,7 +34,7 @@ func (d *difference) share() float64 { return math.Abs(d.after/d.before - 1) }
 var ErrDiffers = errors.New("figures differ from those of the run before")
 
 // WriteAgainst holds the figures of two runs on the same kernel against each other:
-// the least means of batches, and the typical ones of updates and deletes. The error
+// the least means of batches, and the typical ones where those repeat. The error
 // is [ErrDiffers] if one is beyond what it may differ by: 1 % in C and raw Go, 5 % in
 // other layers. Tools are measured by single runs, and left out.
 func WriteAgainst(w io.Writer, before, after *Result) error {
@@ -91,7 +91,7 @@ func WriteAgainst(w io.Writer, before, after *Result) error {
 
 // repeats is the figure that is to repeat.
 func (c *Cell) repeats() float64 {
-	if c.changes() {
+	if c.wavers() {
 		return c.Typical
 	}
 	return c.Min

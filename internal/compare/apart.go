@@ -66,6 +66,14 @@ func again(ctx context.Context, role string) *exec.Cmd {
 	return cmd
 }
 
+// start starts a command that works for what is measured.
+func start(cmd *exec.Cmd, unit string) error {
+	if unit == Instructions {
+		return startSeeded(cmd)
+	}
+	return cmd.Start()
+}
+
 // measureApart does run in a process of its own.
 func measureApart(ctx context.Context, o Options) (*Result, error) {
 	if !hooked {
@@ -83,7 +91,9 @@ func measureApart(ctx context.Context, o Options) (*Result, error) {
 	if o.Progress != nil {
 		cmd.Stderr = &splitter{o.Progress, &stderr, nil}
 	}
-	err = cmd.Run()
+	if err = start(cmd, o.Unit); err == nil {
+		err = cmd.Wait()
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -195,7 +205,7 @@ func serveMain() error {
 
 // startServer starts the process that serves, and returns its id and the function
 // that ends it.
-func startServer(ctx context.Context) (pid int, stop func() error, err error) {
+func startServer(ctx context.Context, unit string) (pid int, stop func() error, err error) {
 	cmd := again(ctx, roleServe)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -206,7 +216,7 @@ func startServer(ctx context.Context) (pid int, stop func() error, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd, unit); err != nil {
 		return 0, nil, fmt.Errorf("start server: %w", err)
 	}
 	stop = func() error {

@@ -37,11 +37,13 @@ const (
 	fewBatches = 10
 	fewSingles = 30
 	// longShare is the share of the budget from which on an iteration is a batch
-	// in itself, of which there are longBatches in a round, or serverBatches where a
-	// server is asked, which takes a hundred times as long.
+	// in itself, of which there are longLeast in a round and as many more as the
+	// budget has room for, up to longBatches, or serverBatches where a server is
+	// asked, which takes a hundred times as long.
 	longShare     = 0.02
+	longLeast     = 2
 	longBatches   = 10
-	serverBatches = 2
+	serverBatches = 4
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of
@@ -90,16 +92,17 @@ func pause(n int) {
 	}
 }
 
-// slack is how late timers of threads that are calm may be: what the runtime's monitor
-// sleeps when nothing happens.
-const slack = 10 * time.Millisecond
+// slack is how late timers of threads may be where instructions are counted.
+const slack = time.Second
 
-// calm lets the timers of all threads be late, so that they wait for an interrupt that
-// comes anyway. The runtime's monitor sleeps for 20 µs while it finds something to do,
-// and is a quarter of what is measured then; like this it costs 7,000 instructions a tick
-// at most. Threads and processes that are made later are calm too.
-func calm() error {
-	value := strconv.AppendInt(nil, int64(slack), 10)
+// calm lets the timers of all threads be so late. The runtime's monitor sleeps for 20 µs
+// while it finds something to do, which costs 7,000 instructions each time and is a
+// quarter of what is measured then. When it finds a system call for the second time it
+// takes its processor away, which costs the call 1,000 more, and sleeps for 20 µs again:
+// a change that sleeps for some ticks had that cost for seconds on end, or for seconds
+// not. Threads and processes that are made later are calm too.
+func calm(late time.Duration) error {
+	value := strconv.AppendInt(nil, int64(late), 10)
 	// A thread that is not calm yet may make another meanwhile.
 	for seen, before := map[string]bool{}, -1; len(seen) > before; {
 		before = len(seen)
@@ -147,7 +150,7 @@ type watch struct {
 	budget float64
 	coarse bool // an iteration over many: nothing but batches matters
 	warm   bool // it has been done before
-	long   int  // how many batches of one that takes long
+	long   int  // how many batches of one that takes long at most
 	own    int64
 	pauses int
 	// least is how many batches there are at least.
@@ -208,6 +211,11 @@ func amounts(cost, budget float64) (n, batchCount, singleCount int) {
 	return n, batchCount, singleCount
 }
 
+// longCount is how many batches there are of an iteration that is one by itself.
+func (w *watch) longCount(cost float64) int {
+	return max(min(int(w.budget/cost), w.long), longLeast)
+}
+
 // measure measures in this thread.
 func (w *watch) measure() (*samples, error) {
 	runtime.GC()
@@ -223,7 +231,7 @@ func (w *watch) measure() (*samples, error) {
 	}
 	if w.coarse && cost > longShare*w.budget {
 		costs := []float64{cost}
-		for range w.long - 1 {
+		for range w.longCount(cost) - 1 {
 			if cost, err = w.once(); err != nil {
 				return nil, err
 			}
@@ -281,21 +289,15 @@ func (w *watch) allocs(n int) (float64, error) {
 
 // fill writes what was measured in some rounds into a cell.
 func (c *Cell) fill(rounds ...*samples) {
-	var singles, means []float64
+	var singles []float64
 	c.Allocs, c.Rounds = math.Inf(1), len(rounds)
 	for _, s := range rounds {
 		singles = append(singles, s.Singles...)
-		means = append(means, s.Batches...)
 		c.Allocs = min(c.Allocs, s.allocs)
 	}
-	figures := leastOf(rounds)
-	c.Min, _ = confirmed(figures, limitOf(c.Layer)*agreement)
-	c.Typical = medianOf(means)
-	if c.changes() {
-		for i, s := range rounds {
-			figures[i] = medianOf(s.Batches)
-		}
-	}
+	c.Min, _ = confirmed(leastOf(rounds), limitOf(c.Layer)*agreement)
+	c.Typical = medianOf(typicalOf(rounds))
+	figures := c.figures(rounds)
 	if best := slices.Min(figures); best > 0 {
 		c.Spread = slices.Max(figures)/best - 1
 	}
@@ -305,6 +307,30 @@ func (c *Cell) fill(rounds ...*samples) {
 	c.P99 = singles[min(int(math.Ceil(0.99*float64(n))), n)-1]
 	c.Operations = n
 	c.Histogram = histogram(singles)
+}
+
+// figures are what repeats of each round.
+func (c *Cell) figures(rounds []*samples) []float64 {
+	if c.wavers() {
+		return typicalOf(rounds)
+	}
+	return leastOf(rounds)
+}
+
+// typicalOf are the means of the middle third of batches. It has part of all costs that
+// there are by where between two ticks something is done, and nothing of a state that
+// the kernel is in less than a third of the time.
+func typicalOf(rounds []*samples) []float64 {
+	typical := make([]float64, len(rounds))
+	for i, s := range rounds {
+		sorted := slices.Sorted(slices.Values(s.Batches))
+		third := (len(sorted) - 1) / 3
+		middle := sorted[third : len(sorted)-third]
+		for _, cost := range middle {
+			typical[i] += cost / float64(len(middle))
+		}
+	}
+	return typical
 }
 
 // leastOf are the least means of rounds.
@@ -331,9 +357,12 @@ func confirmed(figures []float64, tolerance float64) (least float64, ok bool) {
 	return sorted[0], false
 }
 
-// changes tells whether the operation changes something, of which others now and
-// then do a part: it sleeps, and they run.
-func (c *Cell) changes() bool { return c.Op == opUpdate || c.Op == opDelete }
+// wavers tells whether the typical cost repeats, and not the least. Others now and then
+// do a part of what changes something: it sleeps, and they run. Areas of vmalloc, which
+// ethtool -S takes one of, cost more the longer the kernel has not taken any back.
+func (c *Cell) wavers() bool {
+	return c.Op == opUpdate || c.Op == opDelete || c.Way == Peer && c.Type == peerEthtool
+}
 
 func medianOf(costs []float64) float64 {
 	sorted := slices.Sorted(slices.Values(costs))

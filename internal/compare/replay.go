@@ -106,7 +106,7 @@ func (r *replayer) measure(w *watch, cost float64, s, undo step) (*samples, erro
 	if w.coarse {
 		singleCount = 1
 		if cost > longShare*w.budget {
-			batchCount = w.long
+			batchCount = w.longCount(cost)
 		}
 	}
 	line := fmt.Sprintf("measure %d %d %d %d %s", w.clock[0], batchCount, singleCount, batchCost, s.line(r.fd))

@@ -82,16 +82,18 @@ type Cell struct {
 	// operations, so that a median can be below it. A tool is measured by single
 	// runs: Min is the least of those.
 	Min float64 `json:"min"`
-	// Typical is the median of means of batches. It repeats where the least does
-	// not: of updates and deletes others now and then do a part.
+	// Typical is the mean of the middle third of batches, the median of all rounds.
+	// It repeats where the least does not: of updates and deletes others now and
+	// then do a part, and ethtool -S costs more until the kernel takes areas of
+	// vmalloc back.
 	Typical float64 `json:"typical,omitempty"`
 	Median  float64 `json:"median"`
 	P99     float64 `json:"p99"`
 	Max     float64 `json:"max"`
 	// Rounds is how often all was measured. Spread is by how much the least
 	// mean of the worst round is above that of the best, as a share of it, or
-	// the typical one of updates and deletes; nothing is known of it after one
-	// round.
+	// the typical one of updates, deletes and ethtool -S; nothing is known of it
+	// after one round.
 	Rounds int     `json:"rounds,omitempty"`
 	Spread float64 `json:"spread"`
 	// Histogram are the costs of single operations, in ascending order of

@@ -106,7 +106,7 @@ func run(ctx context.Context, o Options) (_ *Result, err error) {
 	// memory that is always new costs more.
 	debug.SetGCPercent(100)
 	if o.Unit == Instructions {
-		if err := calm(); err != nil {
+		if err := calm(slack); err != nil {
 			return nil, fmt.Errorf("have timers be late: %w", err)
 		}
 	}
@@ -140,7 +140,7 @@ func (r *runner) open(ctx context.Context) (err error) {
 		return err
 	}
 	r.close = append(r.close, func() error { r.bed.Close(); return nil })
-	if r.ways, err = openWays(ctx); err != nil {
+	if r.ways, err = openWays(ctx, r.o.Unit); err != nil {
 		return err
 	}
 	r.close = append(r.close, r.ways.Close)

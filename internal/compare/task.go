@@ -426,11 +426,10 @@ func (t *task) countInC(c *counter, r *replayer) error {
 	return errors.Join(err, c.forget(pid))
 }
 
-// settled tells whether two rounds agree on what the task costs. What changes something
-// is not told by its least cost.
+// settled tells whether two rounds agree on what the task costs.
 func (t *task) settled() bool {
-	_, ok := confirmed(leastOf(t.rounds), limitOf(t.cell.Layer)*agreement)
-	return ok || t.cell.changes()
+	_, ok := confirmed(t.cell.figures(t.rounds), limitOf(t.cell.Layer)*agreement)
+	return ok
 }
 
 // finish writes what was measured into the cell.

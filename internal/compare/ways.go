@@ -52,7 +52,7 @@ func (w *ways) of(name Way) *way {
 
 // openWays opens what there is. The module is not there where its family is not
 // known; all else is an error.
-func openWays(ctx context.Context) (w *ways, err error) {
+func openWays(ctx context.Context, unit string) (w *ways, err error) {
 	w = &ways{}
 	defer func() {
 		if err != nil {
@@ -62,7 +62,7 @@ func openWays(ctx context.Context) (w *ways, err error) {
 	if err := w.openModule(); err != nil {
 		return w, err
 	}
-	return w, w.openNative(ctx)
+	return w, w.openNative(ctx, unit)
 }
 
 func (w *ways) openModule() error {
@@ -90,7 +90,7 @@ func (w *ways) openModule() error {
 
 const noModule = "the kernel module xdpctl is not loaded"
 
-func (w *ways) openNative(ctx context.Context) error {
+func (w *ways) openNative(ctx context.Context, unit string) error {
 	s, err := serveNative()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (w *ways) openNative(ctx context.Context) error {
 		return fmt.Errorf("embedded server: %w", err)
 	}
 	w.close = append(w.close, embedded.Close)
-	pid, stop, err := startServer(ctx)
+	pid, stop, err := startServer(ctx, unit)
 	if err != nil {
 		return err
 	}

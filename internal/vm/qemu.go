@@ -18,7 +18,7 @@ const (
 
 // commandLine is the kernel's command line. A warning, an oops and a lockdep
 // report alike end the guest.
-func commandLine(k *Kernel) string {
+func commandLine(o *Options, k *Kernel) string {
 	words := []string{
 		"console=ttyS0", "loglevel=5", "log_buf_len=8M",
 		"panic=-1", "oops=panic", "panic_on_warn=1",
@@ -28,6 +28,10 @@ func commandLine(k *Kernel) string {
 		// Its ACPI interpreter is too slow under emulation, so it can be
 		// reset, but not powered off.
 		words = append(words, "acpi=off", "reboot=t")
+	}
+	if o.ICount {
+		// Where code and data are, it costs the same each time.
+		words = append(words, "nokaslr", "norandmaps")
 	}
 	return strings.Join(words, " ")
 }
@@ -48,7 +52,7 @@ func qemuArgs(o *Options, k *Kernel) []string {
 		"-smp", strconv.Itoa(o.CPUs), "-m", strconv.Itoa(o.Memory),
 		"-kernel", k.Image,
 		"-initrd", fmt.Sprintf("/proc/self/fd/%d", fdInitrd),
-		"-append", commandLine(k),
+		"-append", commandLine(o, k),
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", fdConsole),
 		"-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
@@ -59,8 +63,9 @@ func qemuArgs(o *Options, k *Kernel) []string {
 		"-virtfs", "local,path=/,mount_tag=root,security_model=none,multidevs=remap",
 	}
 	if o.ICount {
-		// One instruction is one nanosecond, and idle time is skipped.
-		args = append(args, "-icount", "shift=0,sleep=off")
+		// One instruction is one nanosecond, and idle time is skipped. What is
+		// random is the same each time, as far as it can be.
+		args = append(args, "-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01,clock=vm")
 	}
 	for i := range o.NICs {
 		// Two at a time see each other. Native XDP wants the offloads off.

@@ -118,8 +118,8 @@ func TestQEMUArgs(t *testing.T) {
 		not     []string
 	}{
 		{"plain", Options{CPUs: 2, Memory: 1024},
-			[]string{"-accel tcg,thread=single", "-smp 2", "-m 1024", "-no-reboot"}, []string{"kvm", "icount", "netdev", "hubport"}},
-		{"icount", Options{CPUs: 1, ICount: true}, []string{"-icount shift=0,sleep=off"}, nil},
+			[]string{"-accel tcg,thread=single", "-smp 2", "-m 1024", "-no-reboot"}, []string{"kvm", "icount", "seed", "nokaslr", "netdev", "hubport"}},
+		{"icount", Options{CPUs: 1, ICount: true}, []string{"-icount shift=0,sleep=off", "-seed 1", "clock=vm", "nokaslr"}, nil},
 		{"kvm", Options{CPUs: 1, KVM: true}, []string{"-accel kvm"}, []string{"tcg"}},
 		{"nics", Options{CPUs: 1, NICs: 4}, []string{
 			"hubport,id=h0,hubid=0", "hubport,id=h1,hubid=0", "hubport,id=h2,hubid=1", "hubport,id=h3,hubid=1",
@@ -143,7 +143,7 @@ func TestQEMUArgs(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	plain := commandLine(&Kernel{})
+	plain := commandLine(&Options{}, &Kernel{})
 	for _, s := range []string{"panic=-1", "oops=panic", "panic_on_warn=1", "net.ifnames=0", "mitigations=off"} {
 		if !strings.Contains(plain, s) {
 			t.Errorf("%q is not in %q", s, plain)
@@ -152,7 +152,7 @@ func TestCommandLine(t *testing.T) {
 	if strings.Contains(plain, "acpi") {
 		t.Errorf("no ACPI in %q", plain)
 	}
-	if debug := commandLine(&Kernel{Debug: true}); !strings.HasSuffix(debug, "acpi=off reboot=t") {
+	if debug := commandLine(&Options{}, &Kernel{Debug: true}); !strings.HasSuffix(debug, "acpi=off reboot=t") {
 		t.Errorf("ACPI in %q", debug)
 	}
 }
