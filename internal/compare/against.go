@@ -89,14 +89,6 @@ func WriteAgainst(w io.Writer, before, after *Result) error {
 	return nil
 }
 
-// repeats is the figure that is to repeat.
-func (c *Cell) repeats() float64 {
-	if c.wavers() {
-		return c.Typical
-	}
-	return c.Min
-}
-
 // differences are the figures that both runs have, and how many only one has.
 func differences(before, after *Result) (all []difference, alone int) {
 	old := before.deterministic()

@@ -32,6 +32,10 @@ const (
 	// warmUp is how long an operation is done before it is measured: the
 	// runtime's monitor looks often at a program that has just begun.
 	warmUp = 10_000_000
+	// manyCalls is how often one by a library is done before: where code asks
+	// whether a type has an interface, the runtime keeps the answer only the 1,024th
+	// time, and until then all of a lookup by cilium/ebpf costs 3 % more.
+	manyCalls = 8000
 	// fewBatches and fewSingles are how many there are at least, whatever they
 	// cost, but where little is to be measured.
 	fewBatches = 10
@@ -151,6 +155,7 @@ type watch struct {
 	coarse bool // an iteration over many: nothing but batches matters
 	warm   bool // it has been done before
 	long   int  // how many batches of one that takes long at most
+	calls  int  // how often it is done to get warm, at least
 	own    int64
 	pauses int
 	// least is how many batches there are at least.
@@ -218,7 +223,9 @@ func (w *watch) longCount(cost float64) int {
 
 // measure measures in this thread.
 func (w *watch) measure() (*samples, error) {
-	runtime.GC()
+	if !w.coarse { // else it is done now and then meanwhile
+		runtime.GC()
+	}
 	w.own = w.clock.cost()
 	if !w.warm {
 		if _, err := w.once(); err != nil {
@@ -239,7 +246,8 @@ func (w *watch) measure() (*samples, error) {
 		}
 		return &samples{Batches: costs, Singles: costs}, nil
 	}
-	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < min(warmUp, w.budget); {
+	begin := wall.now()
+	for i := 0; w.undo == nil && (i < w.calls || float64(wall.now()-begin) < min(warmUp, w.budget)); i++ {
 		if cost, err = w.once(); err != nil {
 			return nil, err
 		}
@@ -309,6 +317,14 @@ func (c *Cell) fill(rounds ...*samples) {
 	c.Histogram = histogram(singles)
 }
 
+// repeats is the figure that is to repeat.
+func (c *Cell) repeats() float64 {
+	if c.wavers() {
+		return c.Typical
+	}
+	return c.Min
+}
+
 // figures are what repeats of each round.
 func (c *Cell) figures(rounds []*samples) []float64 {
 	if c.wavers() {
@@ -358,10 +374,17 @@ func confirmed(figures []float64, tolerance float64) (least float64, ok bool) {
 }
 
 // wavers tells whether the typical cost repeats, and not the least. Others now and then
-// do a part of what changes something: it sleeps, and they run. Areas of vmalloc, which
-// ethtool -S takes one of, cost more the longer the kernel has not taken any back.
+// do a part of what changes something: it sleeps, and they run. Servers collect garbage
+// several times while they are iterated over. Areas of vmalloc, which ethtool -S takes one
+// of, cost more the longer the kernel has not taken any back.
 func (c *Cell) wavers() bool {
-	return c.Op == opUpdate || c.Op == opDelete || c.Way == Peer && c.Type == peerEthtool
+	switch c.Op {
+	case opUpdate, opDelete:
+		return true
+	case opIterate:
+		return c.Way == Embedded || c.Way == Socket
+	}
+	return c.Way == Peer && c.Type == peerEthtool
 }
 
 func medianOf(costs []float64) float64 {

@@ -84,16 +84,15 @@ type Cell struct {
 	Min float64 `json:"min"`
 	// Typical is the mean of the middle third of batches, the median of all rounds.
 	// It repeats where the least does not: of updates and deletes others now and
-	// then do a part, and ethtool -S costs more until the kernel takes areas of
-	// vmalloc back.
+	// then do a part, servers that are iterated over collect garbage meanwhile, and
+	// ethtool -S costs more until the kernel takes areas of vmalloc back.
 	Typical float64 `json:"typical,omitempty"`
 	Median  float64 `json:"median"`
 	P99     float64 `json:"p99"`
 	Max     float64 `json:"max"`
 	// Rounds is how often all was measured. Spread is by how much the least
 	// mean of the worst round is above that of the best, as a share of it, or
-	// the typical one of updates, deletes and ethtool -S; nothing is known of it
-	// after one round.
+	// the typical one where that repeats; nothing is known of it after one round.
 	Rounds int     `json:"rounds,omitempty"`
 	Spread float64 `json:"spread"`
 	// Histogram are the costs of single operations, in ascending order of
@@ -131,7 +130,8 @@ type Slope struct {
 	// Equal tells that the answers were those of every other way, after
 	// decoding, at each point; of peers it is not asked.
 	Equal bool `json:"equal"`
-	// Points are the costs of a whole iteration.
+	// Points are the costs of a whole iteration: the least, or of servers the
+	// typical one.
 	Points []Point `json:"points"`
 	// Low is what a netdev more costs from the first size to the second,
 	// High from the second to the last.

@@ -16,8 +16,9 @@ import (
 
 // seed is what a process that counts instructions has instead of random bytes to begin
 // with. The runtime hashes by them: a type that a library looks up is a level deeper in
-// a sync.Map or not, which is 190 instructions of the 4,700 of a lookup by cilium/ebpf,
-// and would differ from run to run.
+// a sync.Map or not, as long as the process lives. One lookup by cilium/ebpf of a value
+// of two words was from 4,147 to 4,290 instructions in eight processes, and is 4,156 in
+// each of eight that have the same seed.
 const seed = "xdpctl-nl compare"
 
 // auxRandom is AT_RANDOM: where the kernel has put 16 random bytes.

@@ -220,6 +220,9 @@ func (t *task) sample(o *Options, r *replayer) (*samples, error) {
 	if t.way != nil && t.way.backend == backendNative {
 		w.long = serverBatches
 	}
+	if o.Unit == Instructions && !w.warm && t.cell.Op == opLookup && (t.cell.Layer == Mdlayher || t.cell.Layer == CiliumEBPF) {
+		w.calls = manyCalls
+	}
 	if t.inC {
 		// To sleep costs time, but no instructions.
 		spent := wall
