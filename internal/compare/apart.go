@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -182,8 +183,15 @@ func (s *served) Close() error {
 	return errors.Join(s.family.Close(), s.genl.Close(), s.control.Close())
 }
 
-// serveMain is the process that serves, until standard input ends.
+// serveMain is the process that serves, until standard input ends. A line there has it
+// collect its garbage, and say so.
 func serveMain() error {
+	// To wait for a line must not take one of the runtime's processors, which its
+	// monitor would take back some day.
+	if err := unix.SetNonblock(unix.Stdin, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	stdin := os.NewFile(uintptr(unix.Stdin), "stdin")
 	s, err := serveNative()
 	if err != nil {
 		return err
@@ -195,7 +203,10 @@ func serveMain() error {
 	done := make(chan error, 1)
 	go func() { done <- s.genl.ServeUnix(l) }()
 	fmt.Println(serveAddress)
-	io.Copy(io.Discard, os.Stdin)
+	for asked := bufio.NewScanner(stdin); asked.Scan(); {
+		runtime.GC()
+		fmt.Println("collected")
+	}
 	err = l.Close()
 	if serr := <-done; !errors.Is(serr, os.ErrClosed) {
 		err = errors.Join(err, serr)
@@ -203,28 +214,51 @@ func serveMain() error {
 	return errors.Join(err, s.Close())
 }
 
-// startServer starts the process that serves, and returns its id and the function
-// that ends it.
-func startServer(ctx context.Context, unit string) (pid int, stop func() error, err error) {
-	cmd := again(ctx, roleServe)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+// server is the process that serves.
+type server struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+}
+
+// startServer starts the server. Where instructions are counted it collects its garbage
+// when it is told.
+func startServer(ctx context.Context, unit string) (*server, error) {
+	s := &server{cmd: again(ctx, roleServe)}
+	s.cmd.Stderr = os.Stderr
+	if unit == Instructions {
+		s.cmd.Env = append(s.cmd.Env, "GOGC=off", fmt.Sprintf("GOMEMLIMIT=%d", memoryLimit))
+	}
+	stdin, err := s.cmd.StdinPipe()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
+	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if err := start(cmd, unit); err != nil {
-		return 0, nil, fmt.Errorf("start server: %w", err)
+	s.stdin, s.stdout = stdin, bufio.NewReader(stdout)
+	if err := start(s.cmd, unit); err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
 	}
-	stop = func() error {
-		stdin.Close()
-		return cmd.Wait()
+	if _, err := s.stdout.ReadString('\n'); err != nil {
+		return nil, errors.Join(fmt.Errorf("start server: %w", err), s.Close())
 	}
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return 0, nil, errors.Join(fmt.Errorf("start server: %w", err), stop())
+	return s, nil
+}
+
+// collect has it collect its garbage.
+func (s *server) collect() error {
+	if _, err := io.WriteString(s.stdin, "\n"); err != nil {
+		return fmt.Errorf("have the server collect its garbage: %w", err)
 	}
-	return cmd.Process.Pid, stop, nil
+	if _, err := s.stdout.ReadString('\n'); err != nil {
+		return fmt.Errorf("have the server collect its garbage: %w", err)
+	}
+	return nil
+}
+
+func (s *server) Close() error {
+	s.stdin.Close()
+	return s.cmd.Wait()
 }

@@ -357,7 +357,7 @@ func (r *runner) scaling(ctx context.Context) (err error) {
 		}
 		for i, t := range tasks {
 			t.finish()
-			slopes[i].Points = append(slopes[i].Points, Point{Netdevs: n, Cost: t.cell.repeats(), Rounds: t.cell.Rounds, Spread: t.cell.Spread})
+			slopes[i].Points = append(slopes[i].Points, Point{Netdevs: n, Cost: t.cell.Min, Rounds: t.cell.Rounds, Spread: t.cell.Spread})
 		}
 	}
 	for i, s := range slopes {

@@ -47,7 +47,7 @@ const (
 	longShare     = 0.02
 	longLeast     = 2
 	longBatches   = 10
-	serverBatches = 4
+	serverBatches = 3
 )
 
 // defaultBudget is what batches may cost in all, and single operations a tenth of
@@ -156,8 +156,11 @@ type watch struct {
 	warm   bool // it has been done before
 	long   int  // how many batches of one that takes long at most
 	calls  int  // how often it is done to get warm, at least
-	own    int64
-	pauses int
+	// collect collects the garbage of others who work for it, if they do not by
+	// themselves.
+	collect func() error
+	own     int64
+	pauses  int
 	// least is how many batches there are at least.
 	least int
 	op    func() error
@@ -202,6 +205,15 @@ func (w *watch) batch(n int) (float64, error) {
 	return float64(w.clock.now()-start) / float64(n), nil
 }
 
+// clean collects garbage.
+func (w *watch) clean() error {
+	runtime.GC()
+	if w.collect == nil {
+		return nil
+	}
+	return w.collect()
+}
+
 // amounts is how many operations a batch has, and how many batches and single
 // operations there are to be, where one costs so much.
 func amounts(cost, budget float64) (n, batchCount, singleCount int) {
@@ -223,8 +235,8 @@ func (w *watch) longCount(cost float64) int {
 
 // measure measures in this thread.
 func (w *watch) measure() (*samples, error) {
-	if !w.coarse { // else it is done now and then meanwhile
-		runtime.GC()
+	if err := w.clean(); err != nil {
+		return nil, err
 	}
 	w.own = w.clock.cost()
 	if !w.warm {
@@ -239,6 +251,9 @@ func (w *watch) measure() (*samples, error) {
 	if w.coarse && cost > longShare*w.budget {
 		costs := []float64{cost}
 		for range w.longCount(cost) - 1 {
+			if err = w.clean(); err != nil {
+				return nil, err
+			}
 			if cost, err = w.once(); err != nil {
 				return nil, err
 			}
@@ -374,17 +389,10 @@ func confirmed(figures []float64, tolerance float64) (least float64, ok bool) {
 }
 
 // wavers tells whether the typical cost repeats, and not the least. Others now and then
-// do a part of what changes something: it sleeps, and they run. Servers collect garbage
-// several times while they are iterated over. Areas of vmalloc, which ethtool -S takes one
-// of, cost more the longer the kernel has not taken any back.
+// do a part of what changes something: it sleeps, and they run. Areas of vmalloc, which
+// ethtool -S takes one of, cost more the longer the kernel has not taken any back.
 func (c *Cell) wavers() bool {
-	switch c.Op {
-	case opUpdate, opDelete:
-		return true
-	case opIterate:
-		return c.Way == Embedded || c.Way == Socket
-	}
-	return c.Way == Peer && c.Type == peerEthtool
+	return c.Op == opUpdate || c.Op == opDelete || c.Way == Peer && c.Type == peerEthtool
 }
 
 func medianOf(costs []float64) float64 {

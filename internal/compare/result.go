@@ -84,8 +84,8 @@ type Cell struct {
 	Min float64 `json:"min"`
 	// Typical is the mean of the middle third of batches, the median of all rounds.
 	// It repeats where the least does not: of updates and deletes others now and
-	// then do a part, servers that are iterated over collect garbage meanwhile, and
-	// ethtool -S costs more until the kernel takes areas of vmalloc back.
+	// then do a part, and ethtool -S costs more until the kernel takes areas of
+	// vmalloc back.
 	Typical float64 `json:"typical,omitempty"`
 	Median  float64 `json:"median"`
 	P99     float64 `json:"p99"`
@@ -130,8 +130,7 @@ type Slope struct {
 	// Equal tells that the answers were those of every other way, after
 	// decoding, at each point; of peers it is not asked.
 	Equal bool `json:"equal"`
-	// Points are the costs of a whole iteration: the least, or of servers the
-	// typical one.
+	// Points are the costs of a whole iteration.
 	Points []Point `json:"points"`
 	// Low is what a netdev more costs from the first size to the second,
 	// High from the second to the last.

@@ -82,6 +82,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return measureApart(ctx, o)
 }
 
+// memoryLimit is how much memory a process may take before it collects garbage after
+// all, where it does not while something is measured.
+const memoryLimit = 512 << 20
+
 // ownPID is the process that measures.
 var ownPID = os.Getpid()
 
@@ -106,6 +110,9 @@ func run(ctx context.Context, o Options) (_ *Result, err error) {
 	// memory that is always new costs more.
 	debug.SetGCPercent(100)
 	if o.Unit == Instructions {
+		// But not while something is measured.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(memoryLimit)
 		if err := calm(slack); err != nil {
 			return nil, fmt.Errorf("have timers be late: %w", err)
 		}

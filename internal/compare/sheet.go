@@ -42,7 +42,7 @@ func (t *sheet) addSkipped(why string, cells ...string) {
 
 // minNote says what is less than what.
 const minNote = "Min is the least mean of a batch of operations, that two rounds agree on if any do, and spread by how much that of the worst round is above " +
-	"that of the best (of updates, deletes, iterations of servers, and ethtool -S, whose least does not repeat, by how much its typical mean is); the others are of single operations."
+	"that of the best (of updates, deletes and ethtool -S, whose least does not repeat, by how much its typical mean is); the others are of single operations."
 
 // costs is the table of all cells that keep accepts. On a terminal the greatest
 // cost is left out, for want of room.

@@ -219,6 +219,9 @@ func (t *task) sample(o *Options, r *replayer) (*samples, error) {
 	}
 	if t.way != nil && t.way.backend == backendNative {
 		w.long = serverBatches
+		if o.Unit == Instructions {
+			w.collect = t.way.collect
+		}
 	}
 	if o.Unit == Instructions && !w.warm && t.cell.Op == opLookup && (t.cell.Layer == Mdlayher || t.cell.Layer == CiliumEBPF) {
 		w.calls = manyCalls

@@ -30,6 +30,8 @@ type way struct {
 
 	pids    []int // processes that work for a request, ours first
 	counted *copied
+	// collect collects the garbage of processes that serve.
+	collect func() error
 }
 
 // ways are all of them, with what they lead to.
@@ -105,19 +107,21 @@ func (w *ways) openNative(ctx context.Context, unit string) error {
 		return fmt.Errorf("embedded server: %w", err)
 	}
 	w.close = append(w.close, embedded.Close)
-	pid, stop, err := startServer(ctx, unit)
+	server, err := startServer(ctx, unit)
 	if err != nil {
 		return err
 	}
-	w.close = append(w.close, stop)
+	w.close = append(w.close, server.Close)
 	socket, err := family.Dial(family.Options{Transport: func() (genl.Transport, error) { return genl.DialUnix(serveAddress) }})
 	if err != nil {
 		return fmt.Errorf("server on a socket: %w", err)
 	}
 	w.close = append(w.close, socket.Close)
 	w.list = append(w.list,
-		&way{name: Embedded, backend: backendNative, control: embedded, pids: []int{os.Getpid()}, counted: counted},
-		&way{name: Socket, backend: backendNative, control: socket, pids: []int{os.Getpid(), pid}})
+		&way{name: Embedded, backend: backendNative, control: embedded, pids: []int{os.Getpid()}, counted: counted,
+			collect: func() error { return nil }},
+		&way{name: Socket, backend: backendNative, control: socket, pids: []int{os.Getpid(), server.cmd.Process.Pid},
+			collect: server.collect})
 	return nil
 }
 
