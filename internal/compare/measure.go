@@ -88,10 +88,18 @@ const (
 
 // pause sleeps for the n-th pause, to the nanosecond.
 func pause(n int) {
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	defer unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
 	_, turn := math.Modf(float64(n) * pauseTurn)
-	end := unix.NsecToTimespec(wall.now() + int64(pauseLeast) + int64(turn*float64(pauseTick)))
+	sleep(pauseLeast + time.Duration(turn*float64(pauseTick)))
+}
+
+// sleep sleeps to the nanosecond, where timers are late too.
+func sleep(d time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	late, _ := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	defer unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(late), 0, 0, 0)
+	end := unix.NsecToTimespec(wall.now() + int64(d))
 	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &end, nil) == unix.EINTR {
 	}
 }

@@ -336,7 +336,7 @@ func (r *runner) measureAll(tasks []*task) error {
 		return err
 	}
 	for _, t := range tasks {
-		if err := t.rates(r.o.Budget); err != nil {
+		if err := t.rates(&r.o); err != nil {
 			return t.failed(err)
 		}
 	}

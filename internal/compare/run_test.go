@@ -90,6 +90,29 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunCounted is how it is where instructions are counted, on a machine where they
+// are nanoseconds: with a seed, late timers, and garbage that is collected by order.
+func TestRunCounted(t *testing.T) {
+	if err := unix.Access("/sys/kernel/btf/vmlinux", unix.R_OK); os.Geteuid() != 0 || err != nil {
+		t.Skip("this takes root and a kernel with BTF")
+	}
+	r, err := Run(t.Context(), Options{
+		Unit: Instructions, Types: []string{"xdp-prog"}, Sizes: []int{10, 12, 14}, Rounds: 1, Budget: 1e5, C: benchC(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := 0
+	for _, cell := range r.Cells {
+		if (cell.Way == Embedded || cell.Way == Socket) && cell.measured() && cell.Min > 0 {
+			served++
+		}
+	}
+	if served != 8 || r.Unit != Instructions {
+		t.Errorf("%d cells of servers in %s", served, r.Unit)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
 		{Unit: "hours"}, {Sizes: []int{10, 20}}, {Sizes: []int{10, 30, 20}}, {Sizes: []int{10, 20, 20}}, {Types: []string{"xdp"}},

@@ -264,15 +264,15 @@ const rateTime = 200 * time.Millisecond
 // callers are how many there are.
 var callers = []int{1, 2, 8}
 
-// rates counts operations a second, where there is more than one processor.
-func (t *task) rates(budget float64) error {
-	if t.another == nil || runtime.NumCPU() == 1 {
+// rates counts operations a second, where there are seconds and more than one processor.
+func (t *task) rates(o *Options) error {
+	if t.another == nil || runtime.NumCPU() == 1 || o.Unit == Instructions {
 		return nil
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU()))
 	t.cell.Rates = make(map[int]float64)
 	for _, n := range callers {
-		rate, err := t.rate(n, min(rateTime, time.Duration(budget)))
+		rate, err := t.rate(n, min(rateTime, time.Duration(o.Budget)))
 		if err != nil {
 			return err
 		}
@@ -408,7 +408,7 @@ func (t *task) countInC(c *counter, r *replayer) error {
 			t.entries = a.Entries
 		}
 		// It has answered, and may not yet have asked for more.
-		time.Sleep(10 * time.Millisecond)
+		sleep(10 * time.Millisecond)
 		after, err := c.of(pid)
 		return after.minus(before), err
 	}
