@@ -32,10 +32,10 @@ const (
 	// warmUp is how long an operation is done before it is measured: the
 	// runtime's monitor looks often at a program that has just begun.
 	warmUp = 10_000_000
-	// manyCalls is how often one by a library is done before: where code asks
-	// whether a type has an interface, the runtime keeps the answer only the 1,024th
-	// time, and until then all of a lookup by cilium/ebpf costs 3 % more.
-	manyCalls = 8000
+	// libraryWarmUp is that of a library: where code asks whether a type has an
+	// interface, the runtime keeps the answer once in 1,024 times, and less often
+	// the more it has, and until then all of a lookup by cilium/ebpf costs 3 % more.
+	libraryWarmUp = 500_000_000
 	// fewBatches and fewSingles are how many there are at least, whatever they
 	// cost, but where little is to be measured.
 	fewBatches = 10
@@ -160,13 +160,14 @@ func (c clock) cost() int64 {
 type watch struct {
 	clock  clock
 	budget float64
-	coarse bool // an iteration over many: nothing but batches matters
-	warm   bool // it has been done before
-	long   int  // how many batches of one that takes long at most
-	calls  int  // how often it is done to get warm, at least
+	coarse bool    // an iteration over many: nothing but batches matters
+	warm   bool    // it has been done before
+	long   int     // how many batches of one that takes long at most
+	warmUp float64 // how long it is done before
 	// collect collects the garbage of others who work for it, if they do not by
-	// themselves.
+	// themselves. Between tells to collect ours before each batch.
 	collect func() error
+	between bool
 	own     int64
 	pauses  int
 	// least is how many batches there are at least.
@@ -269,11 +270,13 @@ func (w *watch) measure() (*samples, error) {
 		}
 		return &samples{Batches: costs, Singles: costs}, nil
 	}
-	begin := wall.now()
-	for i := 0; w.undo == nil && (i < w.calls || float64(wall.now()-begin) < min(warmUp, w.budget)); i++ {
+	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < w.warmUp; {
 		if cost, err = w.once(); err != nil {
 			return nil, err
 		}
+	}
+	if w.warmUp > warmUp {
+		runtime.GC()
 	}
 	n, batchCount, singleCount := amounts(cost, w.budget)
 	batchCount = max(batchCount, w.least)
@@ -285,6 +288,9 @@ func (w *watch) measure() (*samples, error) {
 	}
 	s := &samples{Batches: make([]float64, batchCount), Singles: make([]float64, singleCount)}
 	for i := range s.Batches {
+		if w.between {
+			runtime.GC()
+		}
 		if s.Batches[i], err = w.batch(n); err != nil {
 			return nil, err
 		}

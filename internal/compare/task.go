@@ -213,7 +213,8 @@ func (t *task) measure(o *Options, r *replayer) error {
 }
 
 func (t *task) sample(o *Options, r *replayer) (*samples, error) {
-	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, warm: len(t.rounds) > 0, long: longBatches, undo: t.undo}
+	w := &watch{clock: t.clock(o.Unit), budget: o.Budget, coarse: t.coarse, warm: len(t.rounds) > 0, long: longBatches, undo: t.undo,
+		warmUp: min(warmUp, o.Budget)}
 	if _, ok := t.step.(*counters); ok && o.Unit == Instructions {
 		w.least = vmallocBatches
 	}
@@ -223,8 +224,12 @@ func (t *task) sample(o *Options, r *replayer) (*samples, error) {
 			w.collect = t.way.collect
 		}
 	}
-	if o.Unit == Instructions && !w.warm && t.cell.Op == opLookup && (t.cell.Layer == Mdlayher || t.cell.Layer == CiliumEBPF) {
-		w.calls = manyCalls
+	if library := t.cell.Layer == Mdlayher || t.cell.Layer == CiliumEBPF; library && o.Unit == Instructions {
+		// Garbage is not collected meanwhile, and new memory costs more.
+		w.between = t.coarse
+		if !w.warm && t.cell.Op == opLookup {
+			w.warmUp = libraryWarmUp
+		}
 	}
 	if t.inC {
 		// To sleep costs time, but no instructions.
