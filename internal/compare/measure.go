@@ -165,7 +165,8 @@ type watch struct {
 	long   int     // how many batches of one that takes long at most
 	warmUp float64 // how long it is done before
 	// collect collects the garbage of others who work for it, if they do not by
-	// themselves. Between tells to collect ours before each batch.
+	// themselves. Between tells to collect all before each batch, of which there are
+	// fewer: new memory costs more.
 	collect func() error
 	between bool
 	own     int64
@@ -283,13 +284,18 @@ func (w *watch) measure() (*samples, error) {
 	if w.coarse {
 		singleCount = 1
 	}
+	if w.between {
+		batchCount = min(batchCount, fewBatches)
+	}
 	if w.undo != nil {
 		n = min(n, changeMax)
 	}
 	s := &samples{Batches: make([]float64, batchCount), Singles: make([]float64, singleCount)}
 	for i := range s.Batches {
 		if w.between {
-			runtime.GC()
+			if err := w.clean(); err != nil {
+				return nil, err
+			}
 		}
 		if s.Batches[i], err = w.batch(n); err != nil {
 			return nil, err

@@ -221,11 +221,10 @@ func (t *task) sample(o *Options, r *replayer) (*samples, error) {
 	if t.way != nil && t.way.backend == backendNative {
 		w.long = serverBatches
 		if o.Unit == Instructions {
-			w.collect = t.way.collect
+			w.collect, w.between = t.way.collect, t.coarse
 		}
 	}
 	if library := t.cell.Layer == Mdlayher || t.cell.Layer == CiliumEBPF; library && o.Unit == Instructions {
-		// Garbage is not collected meanwhile, and new memory costs more.
 		w.between = t.coarse
 		if !w.warm && t.cell.Op == opLookup {
 			w.warmUp = libraryWarmUp
