@@ -155,7 +155,11 @@ func TestSlope(t *testing.T) {
 // measured as often as there is room for, twice at least.
 func TestLong(t *testing.T) {
 	done := 0
-	w := &watch{clock: wall, budget: 1, coarse: true, long: 3, op: func() error { done++; return nil }}
+	w := &watch{clock: wall, budget: 1, coarse: true, long: 3, op: func() error {
+		done++
+		time.Sleep(time.Microsecond) // what costs nothing takes not long
+		return nil
+	}}
 	s, err := w.measure()
 	if err != nil || done != 3 || len(s.Batches) != 2 || len(s.Singles) != 2 {
 		t.Errorf("done %d times: %+v, %v", done, s, err)
