@@ -164,9 +164,9 @@ type watch struct {
 	warm   bool    // it has been done before
 	long   int     // how many batches of one that takes long at most
 	warmUp float64 // how long it is done before
-	// collect collects the garbage of others who work for it, if they do not by
-	// themselves. Between tells to collect all before each batch, of which there are
-	// fewer: new memory costs more.
+	// collect collects the garbage of another process that works for it, nil without
+	// one. Between tells to collect all before each batch, of which there are fewer:
+	// new memory costs more.
 	collect func() error
 	between bool
 	own     int64
@@ -259,17 +259,7 @@ func (w *watch) measure() (*samples, error) {
 		return nil, err
 	}
 	if w.coarse && cost > longShare*w.budget {
-		costs := []float64{cost}
-		for range w.longCount(cost) - 1 {
-			if err = w.clean(); err != nil {
-				return nil, err
-			}
-			if cost, err = w.once(); err != nil {
-				return nil, err
-			}
-			costs = append(costs, cost)
-		}
-		return &samples{Batches: costs, Singles: costs}, nil
+		return w.measureLong(cost)
 	}
 	for begin := wall.now(); w.undo == nil && float64(wall.now()-begin) < w.warmUp; {
 		if cost, err = w.once(); err != nil {
@@ -308,6 +298,22 @@ func (w *watch) measure() (*samples, error) {
 	}
 	s.allocs, err = w.allocs(min(n, 10))
 	return s, err
+}
+
+// measureLong measures an iteration of which each is a batch, and the first cost so much.
+func (w *watch) measureLong(cost float64) (*samples, error) {
+	costs := []float64{cost}
+	for range w.longCount(cost) - 1 {
+		if err := w.clean(); err != nil {
+			return nil, err
+		}
+		cost, err := w.once()
+		if err != nil {
+			return nil, err
+		}
+		costs = append(costs, cost)
+	}
+	return &samples{Batches: costs, Singles: costs}, nil
 }
 
 // allocs is how many allocations an operation has. A few of the runtime's own are

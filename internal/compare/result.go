@@ -100,7 +100,7 @@ type Cell struct {
 	Histogram []Bucket `json:"histogram,omitempty"`
 
 	// Rates are operations a second by number of callers. On one processor
-	// there are none: they would say nothing.
+	// there are none: they would say nothing. Nor are there in instructions.
 	Rates map[int]float64 `json:"rates,omitempty"`
 
 	// SystemCalls are those of one operation, Sent and Received the bytes

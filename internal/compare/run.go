@@ -106,12 +106,11 @@ type runner struct {
 // run is Run, in the process that measures.
 func run(ctx context.Context, o Options) (_ *Result, err error) {
 	runtime.GOMAXPROCS(1)
-	// What a library leaves behind is collected, as it is in programs:
-	// memory that is always new costs more.
+	// What a library leaves behind is collected, as it is in programs: memory that
+	// is always new costs more.
 	debug.SetGCPercent(100)
 	if o.Unit == Instructions {
-		// But not while something is measured.
-		debug.SetGCPercent(-1)
+		debug.SetGCPercent(-1) // but when it is told
 		debug.SetMemoryLimit(memoryLimit)
 		if err := calm(slack); err != nil {
 			return nil, fmt.Errorf("have timers be late: %w", err)

@@ -277,8 +277,11 @@ func some(n int, what string) string {
 
 // noRates says why there are no rates.
 func (r *Result) noRates() string {
-	if r.CPUs == 1 {
+	switch {
+	case r.CPUs == 1:
 		return "operations a second: " + absent + ", there is one processor"
+	case r.Unit == Instructions:
+		return "operations a second: " + absent + ", instructions are counted and not time"
 	}
 	return "operations a second: " + absent
 }

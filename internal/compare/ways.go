@@ -30,7 +30,7 @@ type way struct {
 
 	pids    []int // processes that work for a request, ours first
 	counted *copied
-	// collect collects the garbage of processes that serve.
+	// collect collects the garbage of another process that serves, nil without one.
 	collect func() error
 }
 
@@ -118,8 +118,7 @@ func (w *ways) openNative(ctx context.Context, unit string) error {
 	}
 	w.close = append(w.close, socket.Close)
 	w.list = append(w.list,
-		&way{name: Embedded, backend: backendNative, control: embedded, pids: []int{os.Getpid()}, counted: counted,
-			collect: func() error { return nil }},
+		&way{name: Embedded, backend: backendNative, control: embedded, pids: []int{os.Getpid()}, counted: counted},
 		&way{name: Socket, backend: backendNative, control: socket, pids: []int{os.Getpid(), server.cmd.Process.Pid},
 			collect: server.collect})
 	return nil
