@@ -30,9 +30,11 @@ VMFLAGS  ?= -nics 2
 
 BENCH_KERNELS ?= $(KERNELS)
 DEMO_KERNEL   ?= 6.12
-# What make compare measures by, and more options for it.
+# What make compare measures by, the virtual machine of the wall set (-kvm where that
+# works), and more options for compare.
 COMPARE_KERNELS ?= $(KERNELS)
 COMPARE_SETS    ?= icount wall
+COMPARE_VM      ?=
 COMPARE_OPTIONS ?=
 
 export CGO_ENABLED := 0
@@ -215,7 +217,7 @@ compare: deps  ## all ways against each other, to build/compare/
 	results=; for kernel in $(COMPARE_KERNELS); do \
 		$(call resolve,$$kernel); \
 		for set in $(COMPARE_SETS); do \
-			case $$set in icount) vm=-icount options=--instructions ;; *) vm= options= ;; esac; \
+			case $$set in icount) vm=-icount options=--instructions ;; *) vm="$(COMPARE_VM)" options= ;; esac; \
 			out=build/compare/$$release-$$set; \
 			build/vmrun -kernel $$kernel $$vm -timeout 120m -- sh -c "modprobe -a veth dummy && \
 				insmod build/$$release/xdpctl.ko && build/xdpctl-nl -j -v compare $$options \

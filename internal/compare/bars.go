@@ -14,7 +14,7 @@ type segment struct {
 	value float64
 }
 
-// bar is a median, whole or in parts, with a whisker to the 99th percentile.
+// bar is a cost, whole or in parts, with a whisker to the 99th percentile.
 type bar struct {
 	label    string
 	way      Way
@@ -44,9 +44,9 @@ const (
 
 // barPlot is where the columns of a plot of bars are.
 type barPlot struct {
-	axis                  scale
-	left, right, medianAt float64 // both ends of the axis, and the end of the medians
-	unit                  string
+	axis                scale
+	left, right, costAt float64 // both ends of the axis, and the end of the costs
+	unit                string
 }
 
 // drawBars draws horizontal bars on one axis from 0.
@@ -62,8 +62,8 @@ func drawBars(id, title, desc, unit string, groups []barGroup, legend []legendEn
 		}
 	}
 	p := barPlot{unit: unit, left: min(maxLeft, max(minLeft, labels+16))}
-	p.medianAt = p99At - max(textWidth(number(tail), textSize), 30) - 20
-	p.right = p.medianAt - max(textWidth(number(most), textSize), 60) - 26
+	p.costAt = p99At - max(textWidth(number(tail), textSize), 30) - 20
+	p.right = p.costAt - max(textWidth(number(most), textSize), 60) - 26
 	// A tail may take half again as much room as the bars; what is longer ends in
 	// an arrow.
 	p.axis = linear(max(most*1.02, min(tail, most*1.5)), p.left, p.right, textWidth(number(most), textSize)+30)
@@ -76,7 +76,7 @@ func drawBars(id, title, desc, unit string, groups []barGroup, legend []legendEn
 	if len(legend) > 0 {
 		y = c.barLegend(legend)
 	}
-	c.words(p.medianAt, y+8, "head", "end", `font-weight="bold"`, "median")
+	c.words(p.costAt, y+8, "head", "end", `font-weight="bold"`, "cost")
 	c.words(p99At, y+8, "head", "end", `font-weight="bold"`, "p99")
 	top, bottom := y+14, y+14+height
 	for _, v := range p.axis.ticks {
@@ -116,7 +116,7 @@ func (c *canvas) barLegend(legend []legendEntry) float64 {
 // bar draws one bar.
 func (c *canvas) bar(p *barPlot, b *bar, y float64, heading string) {
 	axis := &p.axis
-	tip := fmt.Sprintf("%s, %s: median %s", heading, b.label, number(b.total))
+	tip := fmt.Sprintf("%s, %s: %s", heading, b.label, number(b.total))
 	if b.p99 > 0 {
 		tip += ", p99 " + number(b.p99)
 	}
@@ -138,7 +138,7 @@ func (c *canvas) bar(p *barPlot, b *bar, y float64, heading string) {
 		}
 		from = to
 	}
-	c.words(p.medianAt, y+12.5, "value", "end", "", number(b.total))
+	c.words(p.costAt, y+12.5, "value", "end", "", number(b.total))
 	if b.p99 > 0 {
 		c.words(p99At, y+12.5, "value", "end", `fill="#444444"`, number(b.p99))
 		c.whisker(axis.at(b.total), axis.at(b.p99), y+barHeight/2, b.p99 > axis.hi)
@@ -160,7 +160,7 @@ func (c *canvas) segmentLabel(s segment, x, y, room, drawn float64) {
 	c.words(x, y+12, "value", "middle", look, label)
 }
 
-// whisker goes from the median to the 99th percentile, or off the axis.
+// whisker goes from the cost to the 99th percentile, or off the axis.
 func (c *canvas) whisker(from, to, y float64, beyond bool) {
 	c.line(from, y, to, y, "#1a1a1a", 1.4)
 	if beyond {
@@ -202,7 +202,7 @@ func (r *Result) layersFigure(id, op string) *figure {
 		}
 	}
 	title := fmt.Sprintf("What one %s costs, by layer", noun(op))
-	desc := fmt.Sprintf("Horizontal bars from 0, in %s. Each is the median of one way and library, cut into what the kernel, "+
+	desc := fmt.Sprintf("Horizontal bars from 0, in %s. Each is the cost of one way and library, cut into what the kernel, "+
 		"the door, Go and the library take; the line goes on to the 99th percentile. %s.", r.Unit, r.headline())
 	t := r.layers(groups)
 	return &figure{id: id, title: title, desc: desc, table: t,
@@ -212,9 +212,9 @@ func (r *Result) layersFigure(id, op string) *figure {
 // bar cuts the cost of a library into its layers.
 func (p *parts) bar() bar {
 	c := p.cell
-	b := bar{label: wayLayer(c.Way, c.Layer), way: c.Way, total: c.Median, p99: c.P99}
+	b := bar{label: wayLayer(c.Way, c.Layer), way: c.Way, total: p.cost, p99: c.P99}
 	if !p.hasC() {
-		b.segments = []segment{{fillUnknown, c.Median}}
+		b.segments = []segment{{fillUnknown, p.cost}}
 		return b
 	}
 	b.segments = []segment{{fillKernel, p.c - p.door}, {fillDoor, p.door}, {fillRuntime, p.runtime}, {fillLibrary, p.library}}
@@ -235,7 +235,7 @@ func (r *Result) serversFigure(id, op string) *figure {
 		for _, c := range g.cells {
 			shown = append(shown, c)
 			if c.measured() {
-				bg.bars = append(bg.bars, c.whole())
+				bg.bars = append(bg.bars, r.whole(c))
 			}
 		}
 		bars = append(bars, bg)
@@ -244,16 +244,16 @@ func (r *Result) serversFigure(id, op string) *figure {
 		return nil
 	}
 	title := fmt.Sprintf("The server in userspace beside the module: %s", noun(op))
-	desc := fmt.Sprintf("Horizontal bars from 0, in %s: medians through our client, and a line to the 99th percentile. The server needs no "+
+	desc := fmt.Sprintf("Horizontal bars from 0, in %s: costs through our client, and a line to the 99th percentile. The server needs no "+
 		"module; netlink and map are the module's. %s.", r.Unit, r.headline())
 	return &figure{id: id, title: title, desc: desc, svg: drawBars(id, title, desc, r.Unit, bars, nil),
 		table: r.costs("Server and module, through our client", true, func(c *Cell) bool { return slices.Contains(shown, c) })}
 }
 
 // whole is a bar that is not cut.
-func (c *Cell) whole() bar {
-	return bar{label: wayLayer(c.Way, c.Layer), way: c.Way, total: c.Median, p99: c.P99,
-		segments: []segment{{fillKernel, c.Median}}}
+func (r *Result) whole(c *Cell) bar {
+	return bar{label: wayLayer(c.Way, c.Layer), way: c.Way, total: r.cost(c), p99: c.P99,
+		segments: []segment{{fillKernel, r.cost(c)}}}
 }
 
 // peersFigure puts what others cost for an operation beside the ways, in raw C.
@@ -282,7 +282,7 @@ func (r *Result) besideFigure(id, title string, isPeer func(*Cell) bool) *figure
 			subject = c.Type
 		}
 		bg := r.peerGroup(&bars, subject, c.Op, shown)
-		b := c.whole()
+		b := r.whole(c)
 		if c.Way == Peer {
 			b.label = c.Type + ", " + string(c.Layer)
 		}
@@ -291,7 +291,7 @@ func (r *Result) besideFigure(id, title string, isPeer func(*Cell) bool) *figure
 	if len(shown) == 0 {
 		return nil
 	}
-	desc := fmt.Sprintf("Horizontal bars from 0, in %s: medians, and a line to the 99th percentile. The ways of XDP control are "+
+	desc := fmt.Sprintf("Horizontal bars from 0, in %s: costs, and a line to the 99th percentile. The ways of XDP control are "+
 		"given by raw C for comparison. %s.", r.Unit, r.headline())
 	f := &figure{id: id, title: title, desc: desc, table: r.costs(title, true, func(c *Cell) bool { return shown[c] })}
 	if len(bars) > 0 {
@@ -315,7 +315,7 @@ func (r *Result) peerGroup(bars *[]barGroup, subject, op string, shown map[*Cell
 		for _, c := range r.Cells {
 			if c.Type == subject && c.Op == op && c.Way == way && c.Layer == RawC && ofOwn(c) && c.measured() {
 				shown[c] = true
-				bg.bars = append(bg.bars, c.whole())
+				bg.bars = append(bg.bars, r.whole(c))
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // netdevs it has. What was not measured is empty.
 func WriteCSV(w io.Writer, r *Result) error {
 	callers := r.callers()
-	head := []string{"release", "machine", "cpus", "unit", "driver", "rx-queues", "tx-queues",
+	head := []string{"release", "machine", "processor", "cpus", "unit", "driver", "rx-queues", "tx-queues",
 		"type", "op", "way", "layer", "netdevs", "skipped", "beside", "equal", "operations",
 		"min", "typical", "rounds", "spread", "median", "p99", "max", "cost", fieldCalls, fieldSent, fieldReceived, fieldAllocs}
 	for _, n := range callers {
@@ -54,7 +54,7 @@ func WriteCSV(w io.Writer, r *Result) error {
 // csvFields are those that every line has.
 func (r *Result) csvFields(typ, op string, way Way, layer Layer, skipped string) map[string]string {
 	return map[string]string{
-		"release": r.Release, "machine": r.Machine, "cpus": strconv.Itoa(r.CPUs), "unit": r.Unit,
+		"release": r.Release, "machine": r.Machine, "processor": r.Processor, "cpus": strconv.Itoa(r.CPUs), "unit": r.Unit,
 		"driver": r.Driver, "rx-queues": strconv.Itoa(r.RXQueues), "tx-queues": strconv.Itoa(r.TXQueues),
 		"type": typ, "op": op, "way": string(way), "layer": string(layer), "skipped": skipped,
 	}

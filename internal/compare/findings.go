@@ -22,7 +22,7 @@ func ratios(groups []*cellGroup, way1 Way, layer1 Layer, way2 Way, layer2 Layer)
 	var all []ratio
 	for _, g := range groups {
 		if a, b := g.find(way1, layer1), g.find(way2, layer2); a.measured() && b.measured() {
-			all = append(all, ratio{g.typ, a.Median / b.Median})
+			all = append(all, ratio{g.typ, g.r.cost(a) / g.r.cost(b)})
 		}
 	}
 	return all
@@ -257,8 +257,8 @@ func (r *Result) worstBend() (worst float64, of string) {
 
 // peerRatios is the table of what the doors cost, in what peers do.
 func (r *Result) peerRatios() *sheet {
-	t := &sheet{title: "Peers: medians in " + r.Unit + ", and how many times they are in raw C by a door", labels: 3,
-		head: []string{"peer", "layer", "beside", "median", "p99", "netlink to it", "map to it"}}
+	t := &sheet{title: "Peers: costs in " + r.Unit + ", and how many times they are in raw C by a door", labels: 3,
+		head: []string{"peer", "layer", "beside", "cost", "p99", "netlink to it", "map to it"}}
 	groups := r.groups(ofOwn)
 	for _, c := range r.Cells {
 		if ofOwn(c) {
@@ -288,9 +288,12 @@ func (r *Result) peerRatios() *sheet {
 			if !door.measured() {
 				return absent
 			}
-			return times(door.Median, c.Median)
+			return times(r.cost(door), r.cost(c))
 		}
-		t.add(append(words, number(c.Median), numberIf(c.P99, c.P99 > 0), to(Netlink), to(Map))...)
+		t.add(append(words, number(r.cost(c)), numberIf(c.P99, c.P99 > 0), to(Netlink), to(Map))...)
+	}
+	if len(t.rows) > 0 {
+		t.note("%s", r.costNote())
 	}
 	return t
 }

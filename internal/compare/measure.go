@@ -418,8 +418,10 @@ func confirmed(figures []float64, tolerance float64) (least float64, ok bool) {
 // do a part of what changes something: it sleeps, and they run. Areas of vmalloc, which
 // ethtool -S takes one of, cost more the longer the kernel has not taken any back.
 func (c *Cell) wavers() bool {
-	return c.Op == opUpdate || c.Op == opDelete || c.Way == Peer && c.Type == peerEthtool
+	return c.changes() || c.Way == Peer && c.Type == peerEthtool
 }
+
+func (c *Cell) changes() bool { return c.Op == opUpdate || c.Op == opDelete }
 
 func medianOf(costs []float64) float64 {
 	sorted := slices.Sorted(slices.Values(costs))

@@ -45,6 +45,38 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// Of two amounts in turn, a median is one by chance; a change costs the mean.
+func TestCost(t *testing.T) {
+	update := &Cell{Op: opUpdate, Median: 11962, Typical: 10463}
+	lookup := &Cell{Op: "lookup", Median: 3443, Typical: 3450}
+	for _, test := range []struct {
+		unit string
+		c    *Cell
+		want float64
+	}{
+		{Instructions, update, 10463},
+		{Instructions, lookup, 3443},
+		{Instructions, &Cell{Op: opDelete, Median: 5}, 5}, // of single runs
+		{Nanoseconds, update, 11962},
+		{Nanoseconds, lookup, 3443},
+	} {
+		r := &Result{Unit: test.unit}
+		if got := r.cost(test.c); got != test.want {
+			t.Errorf("%s: cost of %+v is %v, want %v", test.unit, test.c, got, test.want)
+		}
+	}
+
+	r := &Result{Unit: Instructions, Cells: []*Cell{
+		{Type: "xdp-attr setup-meter", Op: opUpdate, Way: Map, Layer: RawC, Median: 11962, Typical: 10463},
+		{Type: "xdp-attr setup-meter", Op: opUpdate, Way: Map, Layer: RawGo, Median: 9352, Typical: 10452},
+		{Type: "xdp-attr setup-meter", Op: opUpdate, Way: Map, Layer: Client, Median: 9042, Typical: 10542},
+	}}
+	p := r.groups(ofOwn)[0].apart()[0]
+	if p.c != 10463 || p.runtime != -11 || p.library != 90 || p.cost != 10542 {
+		t.Errorf("C %v, Go %v, library %v, all %v", p.c, p.runtime, p.library, p.cost)
+	}
+}
+
 func TestConfirmed(t *testing.T) {
 	for _, tt := range []struct {
 		figures []float64
@@ -69,6 +101,19 @@ func TestHistogram(t *testing.T) {
 	got := histogram([]float64{0, 1, 1000, 1001, 2000, 1e9})
 	if diff := cmp.Diff([]Bucket{{1, 2}, {1024, 2}, {2048, 1}, {1073741824, 1}}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestProcessorOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                    "",
+		"processor\t: 0\nBogoMIPS\t: 50.00\n": "",
+		"processor\t: 0\nmodel name\t: A: B 2.5+\n\n": "A: B 2.5+",
+		"model name\t: one\n\nmodel name\t: two\n":    "one",
+	} {
+		if got := processorOf(in); got != want {
+			t.Errorf("processorOf(%q) = %q, want %q", in, got, want)
+		}
 	}
 }
 

@@ -434,7 +434,7 @@ func outline(root *node) string {
 			b.WriteString(n.XMLName.Local + " " + n.text() + "\n")
 		case "svg":
 			for _, e := range n.all("text", "head") {
-				if s := e.text(); s != "median" && s != "p99" {
+				if s := e.text(); s != "cost" && s != "p99" {
 					b.WriteString("  plot " + s + "\n")
 				}
 			}

@@ -18,8 +18,11 @@ const (
 type Result struct {
 	Release string `json:"release"`
 	Machine string `json:"machine"` // as uname -m says
-	CPUs    int    `json:"cpus"`
-	Unit    string `json:"unit"` // of costs: Instructions or Nanoseconds
+	// Processor is the model that nanoseconds are of, where /proc/cpuinfo has
+	// one. Instructions are no processor's.
+	Processor string `json:"processor,omitempty"`
+	CPUs      int    `json:"cpus"`
+	Unit      string `json:"unit"` // of costs: Instructions or Nanoseconds
 	// Driver and queues of the netdev that is asked about.
 	Driver   string `json:"driver"`
 	RXQueues int    `json:"rx-queues"`

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -197,6 +198,13 @@ func (r *runner) describe(ctx context.Context) error {
 		}
 	}
 	r.result.Machine = unix.ByteSliceToString(uts.Machine[:])
+	if r.o.Unit == Nanoseconds {
+		info, err := os.ReadFile("/proc/cpuinfo")
+		if err != nil {
+			return err
+		}
+		r.result.Processor = processorOf(string(info))
+	}
 	for _, w := range r.ways.list {
 		if w.control == nil {
 			continue
@@ -210,6 +218,16 @@ func (r *runner) describe(ctx context.Context) error {
 		return nil
 	}
 	return errors.New("nobody can be asked")
+}
+
+// processorOf is the first model that /proc/cpuinfo names.
+func processorOf(cpuinfo string) string {
+	for line := range strings.Lines(cpuinfo) {
+		if key, model, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(model)
+		}
+	}
+	return ""
 }
 
 // changing is updates and deletes, where nothing is attached.

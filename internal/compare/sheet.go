@@ -42,14 +42,15 @@ func (t *sheet) addSkipped(why string, cells ...string) {
 
 // minNote says what is less than what.
 const minNote = "Min is the least mean of a batch of operations, that two rounds agree on if any do, and spread by how much that of the worst round is above " +
-	"that of the best (of updates, deletes and ethtool -S, whose least does not repeat, by how much its typical mean is); the others are of single operations."
+	"that of the best (of updates, deletes and ethtool -S, whose least does not repeat, by how much its typical mean is); typical is the mean of the middle third of " +
+	"a round's batches, of all rounds the median; the others are of single operations."
 
-// costs is the table of all cells that keep accepts. On a terminal the greatest
-// cost is left out, for want of room.
+// costs is the table of all cells that keep accepts. On a terminal the typical and
+// the greatest cost are left out, for want of room.
 func (r *Result) costs(title string, wide bool, keep func(*Cell) bool) *sheet {
 	t := &sheet{title: title, labels: 2, head: []string{"way", "layer", "n"}}
 	if wide {
-		t.head = append(t.head, "min", "spread", "median", "p99", "max")
+		t.head = append(t.head, "min", "spread", "typical", "median", "p99", "max")
 	} else {
 		t.head = append(t.head, "min", "spread", "median", "p99")
 	}
@@ -67,9 +68,9 @@ func (r *Result) costs(title string, wide bool, keep func(*Cell) bool) *sheet {
 			}
 			cells := []string{string(c.Way), string(c.Layer), numberIf(float64(c.operations()), c.operations() > 0)}
 			cells = append(cells, numberIf(c.Min, c.Min > 0), spreadIf(c.Spread, c.Rounds > 1))
-			costs := []float64{c.Median, c.P99, c.Max}
+			costs := []float64{c.Typical, c.Median, c.P99, c.Max}
 			if !wide {
-				costs = costs[:2]
+				costs = costs[1:3]
 			}
 			for _, v := range costs {
 				cells = append(cells, numberIf(v, v > 0))
@@ -129,6 +130,7 @@ func (r *Result) iteration() *sheet {
 // parts are the costs of a library, told apart by layers.
 type parts struct {
 	cell *Cell
+	cost float64
 	// c is raw C by the same way: what the kernel costs. door is how much of
 	// that the other door does without.
 	c, door float64
@@ -151,20 +153,20 @@ func (g *cellGroup) apart() []parts {
 		if !c.measured() || !g.top(c) {
 			continue
 		}
-		p := parts{cell: c}
+		p := parts{cell: c, cost: g.r.cost(c)}
 		if raw := g.find(c.Way, RawC); raw.measured() {
-			p.c = raw.Median
+			p.c = g.r.cost(raw)
 			other := g.find(map[Way]Way{Netlink: Map, Map: Netlink}[c.Way], RawC)
 			if p.hasDoor = other.measured(); p.hasDoor {
-				p.door = max(0, p.c-other.Median)
+				p.door = max(0, p.c-g.r.cost(other))
 			}
 			base := p.c
 			if goRaw := g.find(c.Way, RawGo); goRaw.measured() && c.Layer != RawC {
-				p.runtime, p.hasRuntime = goRaw.Median-p.c, true
-				base = goRaw.Median
+				p.runtime, p.hasRuntime = g.r.cost(goRaw)-p.c, true
+				base = g.r.cost(goRaw)
 			}
 			if p.hasLibrary = c.Layer != RawC && c.Layer != RawGo; p.hasLibrary {
-				p.library = c.Median - base
+				p.library = p.cost - base
 			}
 		}
 		all = append(all, p)
@@ -186,8 +188,8 @@ func (g *cellGroup) top(c *Cell) bool {
 // layers is the table of what the kernel, the door, Go and a library cost, of
 // some groups.
 func (r *Result) layers(groups []*cellGroup) *sheet {
-	t := &sheet{title: "Layers: medians in " + r.Unit, labels: 2,
-		head: []string{"way", "layer", "kernel", "its door", "Go", "library", "median", "p99", "to raw C", "n"}}
+	t := &sheet{title: "Layers: costs in " + r.Unit, labels: 2,
+		head: []string{"way", "layer", "kernel", "its door", "Go", "library", "cost", "p99", "to raw C", "n"}}
 	for _, g := range groups {
 		all := g.apart()
 		if len(all) == 0 {
@@ -198,24 +200,24 @@ func (r *Result) layers(groups []*cellGroup) *sheet {
 			c := p.cell
 			ratio := absent
 			if p.hasC() {
-				ratio = times(c.Median, p.c)
+				ratio = times(p.cost, p.c)
 			}
 			t.add(string(c.Way), string(c.Layer), numberIf(p.c, p.hasC()), numberIf(p.door, p.hasDoor),
 				numberIf(p.runtime, p.hasRuntime), numberIf(p.library, p.hasLibrary),
-				number(c.Median), numberIf(c.P99, c.P99 > 0), ratio, numberIf(float64(c.operations()), c.operations() > 0))
+				number(p.cost), numberIf(c.P99, c.P99 > 0), ratio, numberIf(float64(c.operations()), c.operations() > 0))
 		}
 	}
 	if len(t.rows) > 0 {
-		t.note("The kernel's is raw C, of which its door's is what raw C costs more by this door than by the other; " +
-			"Go's is raw Go less raw C; the library's is the rest, which is negative where a library costs less than raw Go. " +
-			"To raw C is how many times that the median is.")
+		t.note("The kernel's is raw C, of which its door's is what raw C costs more by this door than by the other; "+
+			"Go's is raw Go less raw C; the library's is the rest, which is negative where a library costs less than raw Go. "+
+			"To raw C is how many times that the cost is. %s", r.costNote())
 	}
 	return t
 }
 
 // glance is the table with a line for each operation.
 func (r *Result) glance() *sheet {
-	t := &sheet{title: "At a glance: medians in " + r.Unit, labels: 1,
+	t := &sheet{title: "At a glance: costs in " + r.Unit, labels: 1,
 		head: []string{"", "netlink, C", "map, C", "netlink to map", "netlink, client", "map, client", "embedded", "socket"}}
 	last := ""
 	for _, g := range r.groups(ofOwn) {
@@ -223,25 +225,26 @@ func (r *Result) glance() *sheet {
 			t.heading(g.typ)
 			last = g.typ
 		}
-		median := func(way Way, layer Layer) string {
+		cost := func(way Way, layer Layer) string {
 			if c := g.find(way, layer); c.measured() {
-				return number(c.Median)
+				return number(r.cost(c))
 			}
 			return absent
 		}
 		ratio := absent
 		if n, m := g.find(Netlink, RawC), g.find(Map, RawC); n.measured() && m.measured() {
-			ratio = times(n.Median, m.Median)
+			ratio = times(r.cost(n), r.cost(m))
 		}
-		t.add(g.op, median(Netlink, RawC), median(Map, RawC), ratio, median(Netlink, Client), median(Map, Client),
-			median(Embedded, Client), median(Socket, Client))
+		t.add(g.op, cost(Netlink, RawC), cost(Map, RawC), ratio, cost(Netlink, Client), cost(Map, Client),
+			cost(Embedded, Client), cost(Socket, Client))
 	}
+	t.note("%s", r.costNote())
 	return t
 }
 
 // distribution is the table of quantiles of some groups.
 func (r *Result) distribution(groups []*cellGroup) *sheet {
-	t := &sheet{title: "Distribution: " + r.Unit, labels: 2, head: []string{"way", "layer", "n", "min", "spread", "median", "p99", "max"}}
+	t := &sheet{title: "Distribution: " + r.Unit, labels: 2, head: []string{"way", "layer", "n", "min", "spread", "typical", "median", "p99", "max"}}
 	for _, g := range groups {
 		t.heading(g.typ + " " + g.op)
 		for _, c := range g.cells {
@@ -250,7 +253,8 @@ func (r *Result) distribution(groups []*cellGroup) *sheet {
 				continue
 			}
 			t.add(string(c.Way), string(c.Layer), numberIf(float64(c.operations()), c.operations() > 0),
-				numberIf(c.Min, c.Min > 0), spreadIf(c.Spread, c.Rounds > 1), number(c.Median), numberIf(c.P99, c.P99 > 0), numberIf(c.Max, c.Max > 0))
+				numberIf(c.Min, c.Min > 0), spreadIf(c.Spread, c.Rounds > 1),
+				numberIf(c.Typical, c.Typical > 0), number(c.Median), numberIf(c.P99, c.P99 > 0), numberIf(c.Max, c.Max > 0))
 		}
 	}
 	t.note(minNote)

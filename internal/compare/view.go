@@ -42,6 +42,24 @@ func rank[T comparable](order []T, v T) int {
 // measured tells whether a cell has a cost. Nothing costs 0.
 func (c *Cell) measured() bool { return c != nil && c.Skipped == "" && c.Median > 0 }
 
+// cost is what an operation is said to cost: the median, or the typical mean of what
+// changes something where instructions are counted. Some cost one of two
+// amounts, each half of the time, and a median is either by chance.
+func (r *Result) cost(c *Cell) float64 {
+	if r.Unit == Instructions && c.changes() && c.Typical > 0 {
+		return c.Typical
+	}
+	return c.Median
+}
+
+// costNote says what a cost is.
+func (r *Result) costNote() string {
+	if r.Unit == Instructions {
+		return "Costs are medians, but of updates and deletes typical means, of the middle third of batches."
+	}
+	return "Costs are medians."
+}
+
 // operations is how many operations a cell is from, 0 if it does not say.
 func (c *Cell) operations() int {
 	if c.Operations != 0 {
@@ -86,6 +104,7 @@ func wayLayer(way Way, layer Layer) string { return string(way) + ", " + string(
 
 // cellGroup is the cells of one operation of one control type.
 type cellGroup struct {
+	r       *Result
 	typ, op string
 	cells   []*Cell
 }
@@ -123,7 +142,7 @@ func (r *Result) groups(keep func(*Cell) bool) []*cellGroup {
 		i := slices.IndexFunc(groups, func(g *cellGroup) bool { return g.typ == c.Type && g.op == c.Op })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &cellGroup{typ: c.Type, op: c.Op})
+			groups = append(groups, &cellGroup{r: r, typ: c.Type, op: c.Op})
 		}
 		groups[i].cells = append(groups[i].cells, c)
 	}
@@ -255,8 +274,12 @@ func (s *Slope) bend() (float64, bool) {
 
 // headline says what the figures are of.
 func (r *Result) headline() string {
+	processors := some(r.CPUs, "processor")
+	if r.Processor != "" {
+		processors += " (" + r.Processor + ")"
+	}
 	return fmt.Sprintf("Linux %s on %s, %s, costs in %s", cmp.Or(r.Release, "of unknown release"),
-		cmp.Or(r.Machine, "an unknown machine"), some(r.CPUs, "processor"), cmp.Or(r.Unit, "an unknown unit"))
+		cmp.Or(r.Machine, "an unknown machine"), processors, cmp.Or(r.Unit, "an unknown unit"))
 }
 
 // netdev says what was asked about.
