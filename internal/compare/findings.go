@@ -78,6 +78,9 @@ func (r *Result) findings() []finding {
 	add := func(topic, format string, args ...any) {
 		all = append(all, finding{topic, fmt.Sprintf(format, args...)})
 	}
+	if spread, of := r.worstSpread(); of != "" {
+		add("rounds of one figure by raw C differ by at most", "%s %% (%s)", number(100*spread), of)
+	}
 	groups := r.groups(ofOwn)
 	for _, op := range opsOf(groups) {
 		if d := ratios(ofOp(groups, op), Netlink, RawC, Map, RawC); len(d) > 0 {
@@ -250,6 +253,17 @@ func (r *Result) worstBend() (worst float64, of string) {
 		}
 		if v, ok := s.bend(); ok && (of == "" || v > worst) {
 			worst, of = v, fmt.Sprintf("%s by %s", s.Type, wayLayer(s.Way, s.Layer))
+		}
+	}
+	return worst, of
+}
+
+// worstSpread is the figure by a door in raw C whose rounds differ most: what ratios
+// of the others are to be read with.
+func (r *Result) worstSpread() (worst float64, of string) {
+	for _, c := range r.Cells {
+		if c.measured() && ofDoor(c) && c.Layer == RawC && c.Rounds > 1 && (of == "" || c.Spread > worst) {
+			worst, of = c.Spread, fmt.Sprintf("%s %s by %s", c.Type, c.Op, c.Way)
 		}
 	}
 	return worst, of
