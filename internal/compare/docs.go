@@ -125,7 +125,8 @@ func Document(results []*Result, profiles ...*Profile) (map[string][]byte, error
 		return cmp.Or(compareKernels(a.kernel(), b.kernel()), cmp.Compare(unitRank(a), unitRank(b)))
 	})
 	files := map[string][]byte{}
-	page := documentPage{Overall: overall(results), Findings: findingsTable(results).markdown(), Qualities: qualities(results), Profile: profileSection(profiles)}
+	unit, same := summedUp(results)
+	page := documentPage{Unit: unit, Overall: overall(same), Findings: findingsTable(results).markdown(), Qualities: qualities(results), Profile: profileSection(profiles)}
 	for _, r := range results {
 		page.Results = append(page.Results, documentResult{r.headline(), r.netdev(), r.glance().markdown(), r.noRatesIf()})
 	}
@@ -167,6 +168,7 @@ func Document(results []*Result, profiles ...*Profile) (map[string][]byte, error
 // What the template reads.
 type (
 	documentPage struct {
+		Unit      string // of Overall
 		Overall   []string
 		Findings  string
 		Results   []documentResult
@@ -265,7 +267,7 @@ func compareKernels(a, b string) int {
 	return cmp.Compare(len(x), len(y))
 }
 
-func unitRank(r *Result) int { return rank([]string{Instructions, Nanoseconds}, r.Unit) }
+func unitRank(r *Result) int { return rank(unitOrder, r.Unit) }
 
 // noRatesIf is noRates if there are none.
 func (r *Result) noRatesIf() string {

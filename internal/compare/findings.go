@@ -155,7 +155,18 @@ func findingsTable(results []*Result) *sheet {
 	return t
 }
 
-// overall says what holds over all results together.
+// summedUp are the results that are told together: those in the first unit there is,
+// as only counts are the same from run to run.
+func summedUp(results []*Result) (unit string, of []*Result) {
+	for _, r := range results {
+		if unit == "" || unitRank(r) < rank(unitOrder, unit) {
+			unit = r.Unit
+		}
+	}
+	return unit, slices.DeleteFunc(slices.Clone(results), func(r *Result) bool { return r.Unit != unit })
+}
+
+// overall says what holds over some results together.
 func overall(results []*Result) []string {
 	byOp := map[string][]ratio{}
 	var ops []string

@@ -421,6 +421,7 @@ func (c *Cell) wavers() bool {
 	return c.changes() || c.Way == Peer && c.Type == peerEthtool
 }
 
+// changes tells whether an operation changes something.
 func (c *Cell) changes() bool { return c.Op == opUpdate || c.Op == opDelete }
 
 func medianOf(costs []float64) float64 {

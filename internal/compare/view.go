@@ -20,6 +20,7 @@ const absent = "not measured"
 var (
 	opOrder    = []string{"lookup", "update", "delete", "iterate"}
 	wayOrder   = []Way{Netlink, Map, Embedded, Socket, Peer}
+	unitOrder  = []string{Instructions, Nanoseconds}
 	layerOrder = []Layer{RawC, RawGo, Client, Mdlayher, CiliumEBPF, Tool}
 )
 
@@ -43,9 +44,9 @@ func rank[T comparable](order []T, v T) int {
 func (c *Cell) measured() bool { return c != nil && c.Skipped == "" && c.Median > 0 }
 
 // cost is what an operation is said to cost: the median, or the typical mean of what
-// changes something where instructions are counted. A median can be one
-// of two amounts by chance: a worker that does a part runs when it wakes, or when the
-// caller sleeps, as the scheduler has it.
+// changes something where instructions are counted. A median can be one of two amounts
+// by chance: a worker that does a part runs when it wakes, or when the caller sleeps,
+// as the scheduler has it.
 func (r *Result) cost(c *Cell) float64 {
 	if r.Unit == Instructions && c.changes() && c.Typical > 0 {
 		return c.Typical
